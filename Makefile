@@ -1,0 +1,40 @@
+# Set-up happens by itself and only when a lock file changed. `make demo` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo run test check format bench lock clean
+
+demo: .venv/installed
+	$(BIN)/croupier demo
+
+run: .venv/installed
+	$(BIN)/croupier up
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
+
+.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up
+	sh scripts/set-up "$(PYTHON)"
+
+# Needs uv (`pip install uv`). Versions and hashes only: the registry is the installer's business.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
