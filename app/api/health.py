@@ -1,0 +1,44 @@
+"""`/livez` and `/readyz`: is the process alive, and can it do its work."""
+
+import time
+
+from flask import Blueprint, Response
+
+from app.api.http import open_to_all, reply, services
+from app.errors import CroupierError
+
+__all__ = ["blueprint"]
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/livez")
+@open_to_all
+def livez() -> Response:
+    """Alive: it answers. The database is not asked, so its absence restarts nobody."""
+    return reply({"status": "alive"})
+
+
+@blueprint.get("/readyz")
+@open_to_all
+def readyz() -> Response:
+    """Ready: every dependency, by name."""
+    checks = {"database": _database(), "allocations": _allocations()}
+    ready = all(check["ok"] for check in checks.values())
+    return reply({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+
+
+def _database() -> dict[str, object]:
+    try:
+        services().database.ping()
+    except CroupierError as error:
+        return {"ok": False, "detail": error.detail}
+    return {"ok": True}
+
+
+def _allocations() -> dict[str, object]:
+    """Serving goes on from old allocations, so only having none is a reason to send traffic elsewhere."""
+    refreshed_at = services().allocations.refreshed_at
+    if refreshed_at is None:
+        return {"ok": False, "detail": "not loaded yet"}
+    return {"ok": True, "age_s": round(time.monotonic() - refreshed_at, 3)}

@@ -1,0 +1,46 @@
+"""Reads query parameters."""
+
+from datetime import datetime
+
+import msgspec
+from flask import request
+
+from app.errors import InvalidInput
+
+__all__ = ["moment", "number"]
+
+
+def number(name: str, default: float, *, low: float, high: float) -> float:
+    """A number within limits.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise InvalidInput.at("#", f"query parameter {name}={text!r} must be a number within {low} and {high}")
+    return value
+
+
+def moment(name: str) -> datetime | None:
+    """A moment in RFC 3339 form, as 2026-11-24T09:00:00Z.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    text = request.args.get(name)
+    if text is None:
+        return None
+    try:
+        value = msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
+        raise InvalidInput.at("#", f"query parameter {name}={text!r} must be like 2026-11-24T09:00:00Z") from error
+    if value.tzinfo is None:
+        raise InvalidInput.at("#", f"query parameter {name}={text!r} needs a time zone, as Z")
+    return value

@@ -1,0 +1,116 @@
+"""Shapes of requests and answers: decoding checks them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta, Raw, Struct
+
+from app.recommenders import MAX_ITEMS, Item
+from app.specification import ExperimentRequest, ItemId, Key, State
+
+__all__ = [
+    "BulkFeedback",
+    "ExperimentView",
+    "FeedbackAnswer",
+    "FeedbackRequest",
+    "ItemRequest",
+    "ItemsRequest",
+    "NewExperiment",
+    "RecommendationAnswer",
+    "RecommendationRequest",
+]
+
+Text = Annotated[str, Meta(min_length=1, max_length=256)]
+Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request's body: every word in it is known."""
+
+
+class RecommendationRequest(_Body, frozen=True, kw_only=True):
+    """`POST /v1/recommendations`."""
+
+    experiment: Key
+    unit: Text
+    k: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = 10
+    context: dict[str, Any] = {}
+    decision_id: Annotated[
+        UUID | None, Meta(description="A client-made UUIDv7: a retry with the same one gets the first answer")
+    ] = None
+
+
+class RecommendationAnswer(Struct, frozen=True, kw_only=True):
+    """One decision."""
+
+    decision_id: UUID
+    experiment: str
+    arm: str
+    served_arm: str | None
+    propensity: float
+    allocation: int
+    reason: str
+    items: tuple[Item, ...]
+    payload: Any
+    durability: Literal["committed", "spooled"]
+
+
+class FeedbackRequest(_Body, frozen=True, kw_only=True):
+    """One event about one decision."""
+
+    decision_id: UUID
+    value: Finite
+    metric: Key | None = None  # null: the experiment's reward
+    item_id: ItemId | None = None
+    position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    event_id: Text | None = None  # null: one event per decision, metric and item
+    occurred_at: Moment | None = None  # null: now
+
+
+class BulkFeedback(_Body, frozen=True, kw_only=True):
+    """Several events; each is decoded by itself, so that one bad event does not spoil the others."""
+
+    events: Annotated[list[Raw], Meta(max_length=5000)]
+
+
+class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event."""
+
+    status: Literal["accepted", "duplicate", "unmatched", "rejected"]
+    reason: str | None = None
+
+
+class NewExperiment(ExperimentRequest, frozen=True, kw_only=True):
+    """`POST /v1/experiments`."""
+
+    key: Key
+
+
+class ExperimentView(Struct, frozen=True, kw_only=True):
+    """What an experiment has beside its specification."""
+
+    key: str
+    state: State
+    version: int
+    epoch: int
+    allocation: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ItemRequest(_Body, frozen=True, kw_only=True):
+    """One item of the catalogue."""
+
+    item_id: ItemId
+    title: Annotated[str, Meta(max_length=1000)] | None = None
+    category: Annotated[str, Meta(max_length=256)] | None = None
+    features: Annotated[tuple[Annotated[float, Meta(ge=-1e30, le=1e30)], ...], Meta(max_length=4096)] | None = None
+    popularity: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
+
+
+class ItemsRequest(_Body, frozen=True, kw_only=True):
+    """`PUT /v1/items`: inserts or replaces."""
+
+    items: Annotated[list[ItemRequest], Meta(max_length=10_000)]

@@ -1,0 +1,294 @@
+"""The command line: `croupier --help`."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from app import demo as demonstration
+from app import learner as learner_role
+from app import monitor as monitor_role
+from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
+from app.embedded import EmbeddedPostgres
+from app.errors import ConfigurationError, CroupierError
+from app.replay import ReplayOptions, replay_msweb
+from app.settings import Settings
+from app.store import keys as key_store
+from app.store.database import Database
+from app.store.migrate import migrate as run_migrations
+from app.store.verify import verify as run_verification
+from app.supervisor import Supervisor, check_port_free, stop_with_parent
+from monitoring.logs import configure
+
+__all__ = ["main"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Commands whose expected errors are told in a sentence, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except CroupierError as error:
+            raise click.ClickException(error.detail) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="croupier")
+def main() -> None:
+    """Deals recommender variants, learns from what comes back, and shows how they do.
+
+    Settings come from the environment (docs/reference.md); options win over them.
+    """
+
+
+def _server_options(command: Command) -> Command:
+    for option in (
+        click.option("--host", help="Address to listen on."),
+        click.option("--port", type=int, help="Port to listen on."),
+        click.option("--workers", type=int, help="Web worker processes."),
+        click.option("--data-dir", type=click.Path(path_type=Path), help="Where local data lives."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_server_options
+def up(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Runs everything on this machine, with an embedded PostgreSQL when DATABASE_URL is unset."""
+    settings = Settings.from_environment(**options)
+    configure(settings.log_level, role="supervisor")
+    with _everything(settings, _stop_signal()) as run:
+        click.echo(f"Croupier listens on http://{settings.host}:{settings.port}", err=True)
+        run()
+
+
+@main.command()
+@_server_options
+@click.option("--rate", default=60.0, show_default=True, help="Users a second.")
+def demo(rate: float, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Runs everything, and replays real users against it until Ctrl-C."""
+    settings = demonstration.with_key(Settings.from_environment(**options))
+    configure("warning", role="supervisor")
+    stop = _stop_signal()
+    with _everything(settings, stop) as run:
+        service = threading.Thread(target=run, name="service")
+        service.start()
+        try:
+            demonstration.visit(settings, rate)
+        finally:
+            stop.set()
+            service.join()
+
+
+@main.command()
+@_server_options
+def web(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Serves HTTP. Needs DATABASE_URL."""
+    settings = Settings.from_environment(**options)
+    _need_database(settings)
+    # gunicorn replaces this process, so that gevent can patch a fresh interpreter, and signals reach it directly.
+    os.environ.update(settings.as_environment())
+    arguments = ["-m", "gunicorn", "--config", "python:app.gunicorn_conf", "app.wsgi:build()"]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own interpreter
+
+
+@main.command()
+@_server_options
+def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Turns statistics into allocations. Any number may run: one is active. Needs DATABASE_URL."""
+    settings = Settings.from_environment(**options)
+    _run_role(settings, "learner", learner_role.run, settings.learner_interval_ms)
+
+
+@main.command()
+@_server_options
+def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Keeps house: partitions, late matches. Any number may run: one is active. Needs DATABASE_URL."""
+    settings = Settings.from_environment(**options)
+    _run_role(settings, "monitor", monitor_role.run, settings.monitor_interval_ms)
+
+
+@main.command()
+def migrate() -> None:
+    """Brings the database to this version's schema."""
+    with _database(Settings.from_environment()) as database:
+        click.echo(f"The schema is at revision {run_migrations(database, datetime.now(UTC))}")
+
+
+@main.command()
+def verify() -> None:
+    """Checks that all statistics equal the fold of the event log; exit status 1 if not."""
+    with _database(Settings.from_environment()) as database:
+        found = run_verification(database)
+    for d in found:
+        click.echo(f"{d.check}: {d.where}: stored {d.stored}, the log says {d.expected}")
+    if found:
+        sys.exit(1)
+    click.echo("All statistics equal the fold of the log")
+
+
+@main.group()
+def db() -> None:
+    """The embedded PostgreSQL."""
+
+
+@db.command("start")
+def db_start() -> None:
+    """Starts it and prints its URL."""
+    click.echo(_embedded().start())
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stops it."""
+    _embedded().stop()
+
+
+@db.command("status")
+def db_status() -> None:
+    """Says whether it runs, and where it keeps its data."""
+    status = _embedded().status()
+    click.echo(f"{'running, process ' + str(status.pid) if status.running else 'stopped'}")
+    click.echo(
+        f"PostgreSQL {status.version}\nURL      {status.url}\ncluster  {status.cluster}\nlog      {status.log_file}"
+    )
+
+
+@db.command("reset")
+@click.confirmation_option(prompt="Delete all of its data?")
+def db_reset() -> None:
+    """Deletes all of its data."""
+    _embedded().reset()
+
+
+@main.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Who or what the key is for.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice([*ALL_SCOPES]), help="Default: every scope.")
+def keys_create(name: str, scopes: tuple[str, ...]) -> None:
+    """Makes a key and prints it, this once."""
+    key = new_key()
+    with _database(Settings.from_environment()) as database, database.transaction() as connection:
+        add_key(connection, key, name=name, scopes=tuple(Scope(scope) for scope in scopes) or ALL_SCOPES)
+    click.echo(key)
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """Lists keys by their prefixes."""
+    with _database(Settings.from_environment()) as database, database.transaction() as connection:
+        for key in key_store.every(connection):
+            state = "revoked" if key.revoked_at else "in force"
+            click.echo(f"{key.prefix:14} {state:9} {','.join(sorted(key.scopes)):28} {key.name}")
+
+
+@keys.command("revoke")
+@click.argument("prefix")
+def keys_revoke(prefix: str) -> None:
+    """Revokes a key; workers refuse it within seconds."""
+    with _database(Settings.from_environment()) as database, database.transaction() as connection:
+        if not key_store.revoke(connection, prefix):
+            raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
+
+
+@main.group()
+def replay() -> None:
+    """Real traffic against a running service."""
+
+
+@replay.command("msweb")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--key", required=True, envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with every scope.")
+@click.option("--rate", default=100.0, show_default=True, help="Users a second.")
+@click.option("--users", "concurrency", default=32, show_default=True, help="Users at the same time, at most.")
+@click.option("--decisions", default=10_000, show_default=True, help="How many.")
+@click.option("--forever", is_flag=True, help="Until Ctrl-C instead.")
+@click.option("--seed", default=1, show_default=True, help="Of users, arrivals and delays.")
+@click.option("-k", default=3, show_default=True, help="Items per recommendation.")
+@click.option("--window", "window_s", default=5.0, show_default=True, help="Attribution window, seconds.")
+def replay_msweb_command(*, forever: bool, decisions: int, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Users of www.microsoft.com in February 1998, one visit held out each: is it among the items?"""
+    replay_msweb(ReplayOptions(decisions=None if forever else decisions, **options))
+
+
+def _stop_signal() -> threading.Event:
+    """Set by Ctrl-C and by SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@contextmanager
+def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[[], None]]:
+    """A migrated database and a supervisor; what it yields runs the roles until `stop`."""
+    check_port_free(settings.host, settings.port)
+    with _database_url(settings, stop_after=True) as url:
+        database = Database(url)
+        run_migrations(database, datetime.now(UTC))
+        if settings.bootstrap_key:
+            ensure_key(database, settings.bootstrap_key)
+        database.close()
+        environment = {**settings.as_environment(), "DATABASE_URL": url}
+        yield lambda: Supervisor(environment).run(stop)
+
+
+def _run_role(settings: Settings, name: str, run: Callable[..., None], interval_ms: int) -> None:
+    configure(settings.log_level, role=name)
+    stop = _stop_signal()
+    stop_with_parent()
+    run(Database(_need_database(settings), name=f"croupier-{name}"), interval_s=interval_ms / 1000, stop=stop)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    with _database_url(settings, stop_after=False) as url:
+        database = Database(url)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def _database_url(settings: Settings, *, stop_after: bool) -> Iterator[str]:
+    """The database's URL; an embedded one runs meanwhile, and afterwards unless it did not before."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    stop_after = stop_after or not embedded.status().running
+    try:
+        yield embedded.start()
+    finally:
+        if stop_after:
+            embedded.stop()
+
+
+def _need_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        raise ConfigurationError("Set DATABASE_URL, or use `croupier up`, which brings an embedded PostgreSQL")
+    return settings.database_url
+
+
+def _embedded() -> EmbeddedPostgres:
+    return EmbeddedPostgres(Settings.from_environment().data_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Changes of experiments: each one transaction, with its audit entry, its arms and a fresh allocation."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from app.errors import Conflict, NotFound, PreconditionFailed
+from app.learning import evidence_of, publish_allocation, read_counts
+from app.specification import Arm, Reward, Specification, State, check, epoch_changes
+from app.store import audit
+from app.store import experiments as store
+from app.store.database import Database
+from app.store.experiments import ArmRecord, Experiment
+
+__all__ = ["Action", "change_state", "create", "get", "listed", "patch", "put"]
+
+Action = Literal["start", "pause", "resume", "stop"]
+
+# Action → the states it leaves, and the one it reaches. Repeating an action changes nothing.
+_TRANSITIONS: dict[Action, tuple[tuple[State, ...], State]] = {
+    "start": (("draft",), "running"),
+    "pause": (("running",), "paused"),
+    "resume": (("paused",), "running"),
+    "stop": (("draft", "running", "paused"), "stopped"),
+}
+
+
+def get(database: Database, key: str) -> Experiment:
+    """One experiment.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    with database.transaction() as connection:
+        return _existing(store.find(connection, key), key)
+
+
+def listed(database: Database, *, after: str, limit: int) -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time."""
+    with database.transaction() as connection:
+        return store.listed(connection, after=after, limit=limit)
+
+
+def put(
+    database: Database,
+    key: str,
+    specification: Specification,
+    *,
+    state: State,
+    if_match: int | None,
+    actor: str,
+) -> tuple[Experiment, bool]:
+    """Creates or replaces an experiment; says whether it was created. The same again changes nothing.
+
+    `state` is obeyed on creation only, so that re-applying a file never wakes a paused experiment.
+
+    Raises:
+        InvalidInput: the specification contradicts itself.
+        PreconditionFailed: the version is not `if_match`.
+    """
+    check(specification)
+    with database.transaction() as connection:
+        created = if_match is None and store.add(connection, key, specification, state, secrets.token_bytes(16))
+        experiment = _existing(store.find(connection, key, lock=True), key)
+        if created:
+            _save_arms(connection, experiment, old=None)
+            _allocate(connection, experiment)
+            audit.record(connection, actor=actor, action="create", subject=key, after=_as_json(specification))
+        else:
+            _replace(connection, experiment, specification, if_match=if_match, actor=actor)
+        return _existing(store.find(connection, key), key), created
+
+
+def create(database: Database, key: str, specification: Specification, *, state: State, actor: str) -> Experiment:
+    """Creates an experiment.
+
+    Raises:
+        InvalidInput: the specification contradicts itself.
+        Conflict: the key is taken.
+    """
+    with database.transaction() as connection:
+        if store.find(connection, key):
+            raise Conflict(f"Experiment {key!r} exists; PUT or PATCH changes it")
+    experiment, created = put(database, key, specification, state=state, if_match=None, actor=actor)
+    if not created:
+        raise Conflict(f"Experiment {key!r} exists; PUT or PATCH changes it")
+    return experiment
+
+
+def patch(
+    database: Database,
+    key: str,
+    changed: Callable[[Specification], Specification],
+    *,
+    if_match: int | None,
+    actor: str,
+) -> Experiment:
+    """Replaces an experiment's specification by what `changed` makes of it.
+
+    Raises:
+        NotFound: it does not exist.
+        InvalidInput: the result contradicts itself.
+        PreconditionFailed: the version is not `if_match`.
+    """
+    with database.transaction() as connection:
+        experiment = _existing(store.find(connection, key, lock=True), key)
+        specification = changed(experiment.specification)
+        check(specification)
+        _replace(connection, experiment, specification, if_match=if_match, actor=actor)
+        return _existing(store.find(connection, key), key)
+
+
+def change_state(database: Database, key: str, action: Action, *, actor: str) -> Experiment:
+    """Starts, pauses, resumes or stops an experiment.
+
+    Raises:
+        NotFound: it does not exist.
+        Conflict: its state does not allow this.
+    """
+    allowed, reached = _TRANSITIONS[action]
+    with database.transaction() as connection:
+        experiment = _existing(store.find(connection, key, lock=True), key)
+        if experiment.state == reached:
+            return experiment
+        if experiment.state not in allowed:
+            raise Conflict(f"Cannot {action} experiment {key!r}: it is {experiment.state}, not {' or '.join(allowed)}")
+        store.set_state(connection, experiment, reached)
+        audit.record(connection, actor=actor, action=action, subject=key, before=experiment.state, after=reached)
+        return _existing(store.find(connection, key), key)
+
+
+def _replace(
+    connection: sa.Connection,
+    old: Experiment,
+    specification: Specification,
+    *,
+    if_match: int | None,
+    actor: str,
+) -> None:
+    """Stores another specification, if it is another."""
+    if if_match is not None and if_match != old.version:
+        raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
+    if specification == old.specification:
+        return
+    epoch = old.epoch + epoch_changes(old.specification, specification)
+    store.replace(connection, old, specification, epoch=epoch)
+    experiment = _existing(store.find(connection, old.key), old.key)
+    _save_arms(connection, experiment, old=old.specification)
+    _allocate(connection, experiment)
+    before, after = _as_json(old.specification), _as_json(specification)
+    audit.record(connection, actor=actor, action="replace", subject=old.key, before=before, after=after)
+
+
+def _save_arms(connection: sa.Connection, experiment: Experiment, *, old: Specification | None) -> None:
+    """Brings the arms' rows in line with the specification; arms that it no longer has are retired."""
+    known = {record.key: record for record in store.arms_of(connection, experiment.key)}
+    specification = experiment.specification
+    afresh = old is not None and _meaning(old.reward) != _meaning(specification.reward)
+    records = [
+        _arm_record(arm, position, known.get(arm.key), epoch=experiment.epoch, afresh=afresh)
+        for position, arm in enumerate(specification.arms)
+    ]
+    gone = known.keys() - {record.key for record in records}
+    retired = [replace(known[key], state="retired") for key in sorted(gone)]
+    store.save_arms(connection, experiment.key, records + retired)
+
+
+def _arm_record(arm: Arm, position: int, old: ArmRecord | None, *, epoch: int, afresh: bool) -> ArmRecord:
+    """An arm's row. Another recommender is another version, of which the old outcomes say nothing."""
+    same_recommender = old is not None and old.specification.recommender == arm.recommender
+    return ArmRecord(
+        key=arm.key,
+        position=position,
+        version=1 if old is None else old.version + (not same_recommender),
+        since_epoch=old.since_epoch if old is not None and same_recommender and not afresh else epoch,
+        state=arm.state,
+        specification=arm,
+    )
+
+
+def _meaning(reward: Reward) -> tuple[Any, ...]:
+    """What an outcome means; when it changes, learning starts afresh."""
+    return reward.metric, reward.model, reward.missing, reward.default, reward.window_s, reward.aggregation
+
+
+def _allocate(connection: sa.Connection, experiment: Experiment) -> None:
+    """Puts a fresh allocation in force with the change itself, so that no worker sees one without the other."""
+    now = datetime.now(UTC)
+    evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+    publish_allocation(connection, experiment, evidence, data_as_of=now, cause="config")
+
+
+def _existing(experiment: Experiment | None, key: str) -> Experiment:
+    if experiment is None:
+        raise NotFound(f"There is no experiment {key!r}; PUT /v1/experiments/{key} makes one")
+    return experiment
+
+
+def _as_json(specification: Specification) -> Any:  # noqa: ANN401 - JSON
+    return msgspec.to_builtins(specification)

@@ -1,0 +1,69 @@
+"""The learner: turns new statistics into new allocations. One is active, others stand by."""
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from app.errors import Unavailable
+from app.learning import evidence_of, publish_allocation, read_counts
+from app.roles import run_as_only_one
+from app.store import allocations, experiments
+from app.store.database import Database
+
+__all__ = ["learn_once", "run"]
+
+log = logging.getLogger(__name__)
+
+_LEARNER_LOCK = 0x6C6561726E6572
+# Between two learned allocations of one experiment: more would fill the history with changes in the sixth digit.
+_REST = timedelta(seconds=1)
+
+
+def run(database: Database, *, interval_s: float, stop: threading.Event) -> None:
+    """Learns until `stop` is set."""
+    run_as_only_one(database, _LEARNER_LOCK, lambda: learn_pass(database), interval_s=interval_s, stop=stop)
+
+
+def learn_pass(database: Database) -> int:
+    """One look at every experiment; returns how many new allocations it made.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    with database.transaction() as connection:
+        keys = experiments.running(connection)
+    made = 0
+    for key in keys:
+        try:
+            made += learn_once(database, key, datetime.now(UTC))
+        except Unavailable:
+            raise
+        except Exception:  # one experiment that cannot be learned from must not stop the others
+            log.exception("cannot learn", extra={"experiment": key})
+    return made
+
+
+def learn_once(database: Database, key: str, now: datetime) -> bool:
+    """Makes a new allocation for one experiment if its statistics have changed; says whether it did."""
+    with database.transaction() as connection:
+        if not _has_news(connection, key, now):
+            return False
+        # Looked at again under the lock: a change of configuration may have come in between.
+        experiment = experiments.find(connection, key, lock=True)
+        if experiment is None:
+            return False
+        evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+        publish_allocation(connection, experiment, evidence, data_as_of=now, cause="learned")
+        return True
+
+
+def _has_news(connection: sa.Connection, key: str, now: datetime) -> bool:
+    """Whether the statistics differ from those that the allocation in force was made from."""
+    experiment = experiments.find(connection, key)
+    current = experiment and allocations.find(connection, key, experiment.allocation)
+    if not experiment or not current or now - current.created_at < _REST:
+        return False
+    evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+    return evidence.as_mapping() != current.evidence

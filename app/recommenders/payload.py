@@ -1,0 +1,27 @@
+"""A constant, as a feature flag's value: the frontend decides what it means."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from app.recommenders.base import JsonValue, Query, Recommendation, Recommender
+from app.recommenders.catalogue import Catalogue
+
+__all__ = ["Payload"]
+
+
+class Payload(Recommender, frozen=True, tag="payload"):
+    """Answers every query with the same JSON value, and with no items.
+
+    Example: `{"kind": "payload", "value": {"layout": "grid", "columns": 3}}`.
+    """
+
+    value: Annotated[
+        JsonValue | None,
+        Meta(description="What every answer carries as its payload; null: the arm's key says it all."),
+    ] = None
+
+    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+        """The payload, whatever is asked."""
+        del query, catalogue
+        return Recommendation(payload=self.value)

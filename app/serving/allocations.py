@@ -1,0 +1,184 @@
+"""What a web worker deals from: every experiment with its allocation in force, in memory, refreshed in the background.
+
+A request only looks up. When the database is away the last state goes on being used, however old.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from app.errors import NotFound
+from app.recommenders import Catalogue
+from app.specification import Arm, Specification, State, bucket_width
+from app.store import experiments, items, partitions
+from app.store.allocations import AllocationRecord
+from app.store.database import Database
+from app.store.experiments import Experiment
+from bandits.selection import StickyRace, cumulative, uniform_choice, unit_interval
+
+__all__ = ["Allocations", "Served"]
+
+# How often the decayed reward counts that `popular` orders by are read anew.
+_REWARDS_REST_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Served:
+    """One experiment, ready to be dealt from. Tuples over arms are in the order of the specification."""
+
+    key: str
+    specification: Specification
+    state: State
+    version: int
+    epoch: int
+    number: int  # of the allocation
+    warming_up: bool
+    salt: bytes
+    arms: tuple[Arm, ...]
+    control: int  # index of the control arm
+    probabilities: tuple[float, ...]
+    cumulative: tuple[float, ...]
+    race: StickyRace | None  # for sticky assignment
+    bucket_s: float
+    catalogues: tuple[Catalogue, ...]  # as each arm's recommender prepared it
+
+    def choose(self, unit: str, decision_id: bytes) -> int:
+        """Index of the arm for a decision: a pure function of the allocation, the unit and the decision's id.
+
+        So a retry agrees even while the database is away, and any past decision can be explained.
+        """
+        if self.race is not None:
+            return self.race.choose(unit)
+        return uniform_choice(self.cumulative, unit_interval(self.salt, decision_id))
+
+    def is_held_out(self, unit: str) -> bool:
+        """Whether a unit belongs to the holdout: always the same units."""
+        holdout = self.specification.holdout
+        return holdout > 0 and unit_interval(self.salt, "holdout", unit) < holdout
+
+
+class Allocations:
+    """All experiments in force, by key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._served: Mapping[str, Served] = {}
+        self._revisions: Mapping[str, tuple[int, int]] = {}
+        self._catalogue = Catalogue.build([], version=-1)
+        self._rewards_read_at = 0.0
+        self.oldest_day: datetime | None = None  # start of the first day that has a partition
+        self.refreshed_at: float | None = None  # monotonic seconds; None before the first success
+
+    def find(self, key: str) -> Served:
+        """One experiment. One that this worker has not heard of yet is looked up in the database.
+
+        Raises:
+            NotFound: it does not exist.
+            Unavailable: this worker does not know it and the database is away.
+        """
+        served = self._served.get(key)
+        if served is None:
+            self._load([key])
+            served = self._served.get(key)
+        if served is None:
+            raise NotFound(f"There is no experiment {key!r}; PUT /v1/experiments/{key} makes one")
+        return served
+
+    def specification_of(self, key: str) -> Specification:
+        """The specification of one experiment; see `find`."""
+        return self.find(key).specification
+
+    def reload(self, key: str) -> None:
+        """Loads one experiment now: this worker has just changed it."""
+        self._load([key])
+
+    def refresh(self) -> None:
+        """Loads what has changed.
+
+        Raises:
+            Unavailable: the database is away; everything stays as it was.
+        """
+        with self._database.transaction() as connection:
+            revisions = experiments.revisions(connection)
+            catalogue_version = items.catalogue_version(connection)
+            self.oldest_day = partitions.oldest_day(connection)
+            if catalogue_version != self._catalogue.version:
+                self._catalogue = Catalogue.build(items.every(connection), catalogue_version)
+                self._rewards_read_at = 0.0
+        self._load([key for key, revision in revisions.items() if self._revisions.get(key) != revision])
+        if time.monotonic() - self._rewards_read_at >= _REWARDS_REST_S:
+            self._prepare_catalogues()
+        self.refreshed_at = time.monotonic()
+
+    def _load(self, keys: list[str]) -> None:
+        """Loads some experiments. Mappings are replaced, not changed: requests read them meanwhile."""
+        if not keys:
+            return
+        with self._database.transaction() as connection:
+            loaded = experiments.with_allocation(connection, keys)
+        served = {e.key: self._serve(e, allocation) for e, allocation in loaded}
+        self._served = {**self._served, **served}
+        self._revisions = {**self._revisions, **{e.key: (e.version, e.allocation) for e, _ in loaded}}
+
+    def _serve(self, experiment: Experiment, allocation: AllocationRecord) -> Served:
+        old = self._served.get(experiment.key)
+        if old is not None and old.version == experiment.version:
+            return _with_allocation(old, allocation)
+        specification = experiment.specification
+        fresh = Served(
+            key=experiment.key,
+            specification=specification,
+            state=experiment.state,
+            version=experiment.version,
+            epoch=experiment.epoch,
+            number=0,
+            warming_up=False,
+            salt=experiment.salt,
+            arms=specification.arms,
+            control=specification.arm_keys.index(specification.control_arm),
+            probabilities=(),
+            cumulative=(),
+            race=None,
+            bucket_s=bucket_width(specification.reward),
+            catalogues=(),
+        )
+        return _with_allocation(self._with_catalogues(fresh), allocation)
+
+    def _prepare_catalogues(self) -> None:
+        """Lets every recommender prepare the catalogue with the present reward counts."""
+        self._served = {key: self._with_catalogues(served) for key, served in self._served.items()}
+        self._rewards_read_at = time.monotonic()
+
+    def _with_catalogues(self, served: Served) -> Served:
+        prepared = []
+        for arm in served.arms:
+            half_life_s = arm.recommender.reward_half_life_s
+            rewards: Mapping[str, float] = {}
+            if half_life_s is not None:
+                with self._database.transaction() as connection:
+                    metric = served.specification.reward.metric
+                    rewards = items.decayed_rewards(
+                        connection, served.key, metric, half_life_s=half_life_s, now=datetime.now(UTC)
+                    )
+            prepared.append(arm.recommender.prepare(self._catalogue, rewards))
+        return replace(served, catalogues=tuple(prepared))
+
+
+def _with_allocation(served: Served, allocation: AllocationRecord) -> Served:
+    """The same experiment under another allocation."""
+    keys = served.specification.arm_keys
+    probabilities = np.array([allocation.probabilities[key] for key in keys])
+    race = None
+    if served.specification.assignment == "unit":
+        race = StickyRace.of(salt=served.salt, experiment=served.key, arms=keys, probabilities=probabilities)
+    return replace(
+        served,
+        number=allocation.number,
+        warming_up=allocation.reason == "warm_up",
+        probabilities=tuple(probabilities.tolist()),
+        cumulative=cumulative(probabilities),
+        race=race,
+    )

@@ -1,0 +1,130 @@
+"""Decides: which arm, what it recommends, and the row that says so."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from app.errors import Conflict
+from app.recommenders import Item, Query, Recommendation, RecommenderFailed
+from app.serving.allocations import Served
+from app.store import decisions as store
+from app.store.database import Cursor
+from app.store.decisions import DecisionRow
+
+__all__ = ["Choice", "DecisionWriter", "choose", "decide", "items_of"]
+
+Reason = Literal["policy", "warm_up", "holdout", "override", "paused", "fallback"]
+
+# Reasons whose outcomes the policy learns from: it chose the arm itself, with the propensity that is logged.
+_LEARNABLE = ("policy", "warm_up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An arm, by its index, with the probability that it was chosen and why."""
+
+    arm: int
+    propensity: float
+    reason: Reason
+
+
+def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
+    """Chooses an arm for a unit.
+
+    Raises:
+        Conflict: the experiment is not being served.
+    """
+    if served.state == "paused":
+        return Choice(arm=served.control, propensity=1.0, reason="paused")
+    if served.state != "running":
+        raise Conflict(f"Experiment {served.key!r} is {served.state}: it gives no recommendations")
+    if served.is_held_out(unit):
+        return Choice(arm=served.control, propensity=1.0, reason="holdout")
+    arm = served.choose(unit, decision_id.bytes)
+    return Choice(arm=arm, propensity=served.probabilities[arm], reason="warm_up" if served.warming_up else "policy")
+
+
+def decide(
+    served: Served, *, decision_id: UUID, unit: str, k: int, context: dict[str, Any], started: float
+) -> DecisionRow:
+    """One decision, ready for the journal.
+
+    Args:
+        served: the experiment.
+        decision_id: a UUIDv7.
+        unit: who is served.
+        k: how many items at most, 1 to 500.
+        context: as the client sent it.
+        started: `time.perf_counter()` when the request arrived.
+
+    Raises:
+        Conflict: the experiment is not being served.
+    """
+    choice = choose(served, unit, decision_id)
+    query = Query(unit=unit, context=context, k=k, seed=decision_id.int & 0xFFFFFFFFFFFFFFFF)
+    recommendation, served_arm = _recommend(served, choice.arm, query)
+    fallen_back = served_arm != choice.arm
+    now = datetime.now(UTC)
+    return DecisionRow(
+        decision_id=decision_id,
+        experiment=served.key,
+        epoch=served.epoch,
+        allocation=served.number,
+        arm=served.arms[choice.arm].key,
+        served_arm=None if served_arm is None else served.arms[served_arm].key,
+        unit=unit,
+        propensity=choice.propensity,
+        reason="fallback" if fallen_back else choice.reason,
+        learnable=choice.reason in _LEARNABLE and not fallen_back,
+        bucket=_bucket(now, served.bucket_s),
+        decided_at=now,
+        context=context,
+        items=tuple(item.item_id for item in recommendation.items),
+        scores=tuple(item.score for item in recommendation.items),
+        payload=recommendation.payload,
+        latency_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
+def items_of(row: DecisionRow) -> tuple[Item, ...]:
+    """The recommended items, as the client gets them."""
+    return tuple(Item(item_id, score) for item_id, score in zip(row.items, row.scores, strict=True))
+
+
+class DecisionWriter:
+    """Writes a batch of decisions: the journal's `write` for decisions.
+
+    Args:
+        shard: row of the counts that this process increments.
+    """
+
+    def __init__(self, *, shard: int) -> None:
+        self._shard = shard
+
+    def write(self, cursor: Cursor, rows: Sequence[DecisionRow]) -> list[DecisionRow]:
+        """Records decisions; returns for each the row that is on record: its own, or the first of that id."""
+        first = {row.decision_id: row for row in reversed(rows)}
+        new = store.write_batch(cursor, list(first.values()), shard=self._shard)
+        repeated = [decision_id for decision_id in first if decision_id not in new]
+        on_record = {**first, **store.recorded(cursor, repeated)} if repeated else first
+        return [on_record[row.decision_id] for row in rows]
+
+
+def _recommend(served: Served, arm: int, query: Query) -> tuple[Recommendation, int | None]:
+    """What the first of arm, control arm and fallback list that can answers, and which arm it was."""
+    for candidate in dict.fromkeys((arm, served.control)):
+        try:
+            recommender = served.arms[candidate].recommender
+            return recommender.recommend(query, served.catalogues[candidate]), candidate
+        except RecommenderFailed:
+            continue
+    fallback = served.specification.fallback[: query.k]
+    return Recommendation(items=tuple(Item(item_id) for item_id in fallback)), None
+
+
+def _bucket(moment: datetime, width_s: float) -> datetime:
+    """Start of the statistics' time bucket that a moment lies in."""
+    return datetime.fromtimestamp(moment.timestamp() // width_s * width_s, UTC)

@@ -1,0 +1,132 @@
+"""Every setting: read once from the environment into one frozen value. Documented in docs/reference.md.
+
+Unknown `CROUPIER_*` words are refused, and all faults are reported at once, so that a typing error in a
+deployment is found at start and not a week later.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from app.errors import ConfigurationError
+
+__all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "variable_of"]
+
+PREFIX = "CROUPIER_"
+# No settings, but notes that our processes leave their children: a web worker's number, the supervisor's process.
+WORKER_SLOT = "CROUPIER_WORKER_SLOT"
+SUPERVISOR = "CROUPIER_SUPERVISOR"
+
+
+def _setting(
+    default: object,
+    doc: str,
+    *,
+    read: Callable[[str], object] = str,
+    low: float | None = None,
+    high: float | None = None,
+    variable: str | None = None,
+) -> Any:  # noqa: ANN401 - a dataclass field stands for a value of the annotated type
+    metadata = {"doc": doc, "read": read, "low": low, "high": high, "variable": variable}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, with their defaults. `Settings.from_environment` reads them."""
+
+    database_url: str | None = _setting(
+        None,
+        "PostgreSQL 15 or later. Unset: an embedded PostgreSQL in the data directory.",
+        variable="DATABASE_URL",
+    )
+    data_dir: Path = _setting(Path(".croupier"), "Where the embedded PostgreSQL and local files live.", read=Path)
+    host: str = _setting("127.0.0.1", "Address the web server listens on.")
+    port: int = _setting(8000, "Port the web server listens on.", read=int, low=0, high=65535)
+    workers: int = _setting(2, "Web worker processes.", read=int, low=1, high=256)
+    bootstrap_key: str | None = _setting(None, "An API key with every scope, made at start if it does not exist yet.")
+    commit_budget_ms: int = _setting(
+        2000,
+        "How long a request waits for its commit before it is answered 503.",
+        read=int,
+        low=50,
+        high=60_000,
+    )
+    batch_limit: int = _setting(500, "Most rows that one group commit writes.", read=int, low=1, high=5_000)
+    poll_interval_ms: int = _setting(
+        250,
+        "How often a web worker looks for new allocations, experiments and keys.",
+        read=int,
+        low=20,
+        high=5_000,
+    )
+    learner_interval_ms: int = _setting(
+        500, "How often the learner looks for new statistics.", read=int, low=20, high=60_000
+    )
+    monitor_interval_ms: int = _setting(
+        500,
+        "How often the monitor matches feedback that came before its decision.",
+        read=int,
+        low=20,
+        high=60_000,
+    )
+    retention_days: int = _setting(
+        30, "How many days a decision can still be given feedback or be retried.", read=int, low=1, high=3_650
+    )
+    max_requests: int = _setting(
+        0, "After how many requests a web worker is replaced; 0: never.", read=int, low=0, high=10**9
+    )
+    log_level: str = _setting("info", "debug, info, warning or error.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, **overrides: object) -> "Settings":
+        """Reads the settings; `overrides` (command-line options; None means not given) win.
+
+        Raises:
+            ConfigurationError: every fault of the environment, one a line.
+        """
+        table = {variable_of(f): f for f in fields(cls)}
+        faults = [
+            f"{name}: no such setting. Known ones are listed in docs/reference.md"
+            for name in sorted(environment)
+            if name.startswith(PREFIX) and name not in table and name not in {WORKER_SLOT, SUPERVISOR}
+        ]
+        values: dict[str, Any] = {}
+        for variable, f in table.items():
+            if environment.get(variable, "") != "":
+                try:
+                    values[f.name] = _read(f.metadata, environment[variable])
+                except ValueError as error:
+                    faults.append(f"{variable}={environment[variable]!r}: {error}")
+        values.update((name, value) for name, value in overrides.items() if value is not None)
+        faults += _contradictions(values)
+        if faults:
+            raise ConfigurationError("\n".join(faults))
+        return cls(**values)
+
+    def as_environment(self) -> dict[str, str]:
+        """The environment that a child process reads the same settings from."""
+        return {variable_of(f): str(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+
+def variable_of(setting: Any) -> str:  # noqa: ANN401 - a dataclasses.Field, which is generic in its value
+    """The environment variable of a field of `Settings`."""
+    return str(setting.metadata["variable"] or PREFIX + setting.name.upper())
+
+
+def _read(row: Mapping[str, Any], text: str) -> object:
+    """One value from text, checked against its limits."""
+    value = row["read"](text)
+    if row["low"] is not None and not row["low"] <= value <= row["high"]:
+        raise ValueError(f"must lie within {row['low']} and {row['high']}")
+    return value
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """Faults that limits alone do not show."""
+    faults = []
+    if values.get("log_level", "info") not in {"debug", "info", "warning", "error"}:
+        faults.append(f"CROUPIER_LOG_LEVEL={values['log_level']!r}: must be debug, info, warning or error")
+    return faults

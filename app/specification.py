@@ -1,0 +1,237 @@
+"""The specification of an experiment: its shape, its defaults, and what makes one valid.
+
+Decoding checks the shape and each value's limits; `faults_of` checks what several values say together.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.errors import Fault, InvalidInput
+from app.recommenders import AnyRecommender, Payload
+from bandits.policy import AnyPolicy, floor
+from bandits.posteriors import REWARD_MODELS, RewardModel
+from bandits.thompson import ThompsonSampling
+
+__all__ = [
+    "KEY_PATTERN",
+    "Arm",
+    "ArmState",
+    "ExperimentRequest",
+    "Key",
+    "Metric",
+    "Reward",
+    "Specification",
+    "State",
+    "bucket_width",
+    "check",
+    "epoch_changes",
+    "prior_of",
+]
+
+# The look-ahead keeps `$` from allowing a line break at the end.
+KEY_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$(?!\n)"
+Key = Annotated[str, Meta(pattern=KEY_PATTERN, description="1 to 64 of A-Z a-z 0-9 . _ : -")]
+ItemId = Annotated[str, Meta(min_length=1, max_length=256)]
+State = Literal["draft", "running", "paused", "stopped"]
+ArmState = Literal["active", "draining", "retired"]
+Aggregation = Literal["any", "sum", "max", "first", "last"]
+
+# Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that
+# "mature" is known to within that; at most a minute, so that time series have a useful grain.
+_BUCKET_WIDTHS = (60.0, 30.0, 10.0, 5.0, 1.0, 0.5, 0.1)
+
+
+class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a specification: a value, and every word in it is known."""
+
+
+class Arm(_Part, frozen=True, kw_only=True):
+    """One recommender variant."""
+
+    key: Key
+    recommender: AnyRecommender = Payload()
+    prior: dict[str, float] | None = None  # parameters of the reward model's prior; null: its default
+    state: ArmState = "active"
+
+
+class Reward(_Part, frozen=True, kw_only=True):
+    """What the policy learns from."""
+
+    metric: Key = "click"
+    model: str = "bernoulli"
+    missing: Annotated[
+        Literal["default", "explicit"],
+        Meta(description="default: an exposure without feedback counts as `default` once the window has passed"),
+    ] = "default"
+    default: float = 0.0
+    window_s: Annotated[float, Meta(ge=1, le=2_592_000, description="Attribution window, seconds")] = 1800.0
+    late_until_s: Annotated[
+        float,
+        Meta(ge=0, le=31_536_000, description="How long after the exposure feedback is taken at all, seconds"),
+    ] = 604_800.0
+    aggregation: Aggregation = "any"
+
+
+class Metric(_Part, frozen=True, kw_only=True):
+    """A metric that feedback may carry beside the reward."""
+
+    key: Key
+    level: Literal["business", "online", "offline"] = "online"
+    aggregation: Aggregation = "any"
+
+
+class Memory(_Part, frozen=True, kw_only=True):
+    """How far back the policy looks."""
+
+    kind: Literal["all"] = "all"
+
+
+class Specification(_Part, frozen=True, kw_only=True):
+    """A whole experiment, without its state."""
+
+    arms: Annotated[tuple[Arm, ...], Meta(min_length=1, max_length=1000)]
+    control: Key | None = None  # null: the first arm
+    policy: AnyPolicy = ThompsonSampling()
+    reward: Reward = Reward()
+    metrics: Annotated[tuple[Metric, ...], Meta(max_length=100)] = ()
+    memory: Memory = Memory()
+    assignment: Annotated[
+        Literal["request", "unit"],
+        Meta(description="unit: a unit keeps its arm while the arm's share does not fall"),
+    ] = "request"
+    exposure: Literal["decision"] = "decision"
+    holdout: Annotated[float, Meta(ge=0, lt=1, description="Share of units that always get the control arm")] = 0.0
+    fallback: Annotated[
+        tuple[ItemId, ...], Meta(max_length=500, description="Items to give when the control arm fails too")
+    ] = ()
+
+    @property
+    def control_arm(self) -> str:
+        """Key of the control arm."""
+        return self.control or self.arms[0].key
+
+    @property
+    def arm_keys(self) -> tuple[str, ...]:
+        """The arms' keys, in order: the order of every vector over arms."""
+        return tuple(arm.key for arm in self.arms)
+
+    @property
+    def reward_model(self) -> RewardModel:
+        """The kind of reward."""
+        return REWARD_MODELS[self.reward.model]
+
+    def aggregation_of(self, metric: str) -> Aggregation | None:
+        """How a metric's feedback is folded into an outcome; None for a metric that is not declared."""
+        if metric == self.reward.metric:
+            return self.reward.aggregation
+        return next((m.aggregation for m in self.metrics if m.key == metric), None)
+
+
+def check(specification: Specification) -> None:
+    """Accepts a specification, or raises all that is wrong with it.
+
+    Raises:
+        InvalidInput: with a fault for each contradiction.
+    """
+    faults = tuple(_faults(specification))
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def prior_of(specification: Specification, arm: Arm) -> Struct:
+    """The prior of an arm's mean reward.
+
+    Raises:
+        InvalidInput: it is no prior of the reward model.
+    """
+    model = specification.reward_model
+    try:
+        return msgspec.convert(arm.prior or {}, model.prior)
+    except msgspec.ValidationError as error:
+        pointer = f"#/arms/{specification.arms.index(arm)}/prior"
+        raise InvalidInput.at(pointer, f"{error} (reward model {model.kind})") from error
+
+
+def bucket_width(reward: Reward) -> float:
+    """Width of the statistics' time buckets in seconds, at most a tenth of the attribution window."""
+    return next(width for width in _BUCKET_WIDTHS if width <= max(reward.window_s / 10, _BUCKET_WIDTHS[-1]))
+
+
+def epoch_changes(old: Specification, new: Specification) -> bool:
+    """Whether exposures before and after the change are not comparable: other arms, policy, reward or assignment."""
+    return _dealt_by(old) != _dealt_by(new)
+
+
+def _dealt_by(specification: Specification) -> tuple[Any, ...]:
+    """All that decides which arm a unit is given and what its outcome means."""
+    arms = tuple((arm.key, arm.recommender, arm.state) for arm in specification.arms)
+    s = specification
+    return arms, s.control_arm, s.policy, s.reward, s.memory, s.assignment, s.exposure, s.holdout
+
+
+def _faults(specification: Specification) -> Iterator[Fault]:
+    yield from _arm_faults(specification)
+    yield from _reward_faults(specification.reward)
+    yield from _metric_faults(specification)
+    yield from _policy_faults(specification)
+
+
+def _arm_faults(specification: Specification) -> Iterator[Fault]:
+    keys = specification.arm_keys
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            yield Fault(f"#/arms/{index}/key", f"{key!r} occurs twice; arm keys are unique")
+    if specification.control is not None and specification.control not in keys:
+        yield Fault("#/control", f"{specification.control!r} is no arm; the arms are {', '.join(keys)}")
+    if not any(arm.state == "active" for arm in specification.arms):
+        yield Fault("#/arms", "no arm is active; leave at least one that can be chosen")
+    if specification.reward.model in REWARD_MODELS:
+        for arm in specification.arms:
+            try:
+                prior_of(specification, arm)
+            except InvalidInput as error:
+                yield from error.faults
+
+
+def _reward_faults(reward: Reward) -> Iterator[Fault]:
+    model = REWARD_MODELS.get(reward.model)
+    if model is None:
+        yield Fault("#/reward/model", f"{reward.model!r} is unknown; there are {', '.join(REWARD_MODELS)}")
+    elif not model.accepts(reward.default):
+        yield Fault("#/reward/default", f"{reward.default:g} is no {model.kind} reward; it must be {model.values}")
+    if reward.late_until_s < reward.window_s:
+        yield Fault("#/reward/late_until_s", "must be at least window_s")
+
+
+def _metric_faults(specification: Specification) -> Iterator[Fault]:
+    seen: dict[str, Metric] = {}
+    for index, metric in enumerate(specification.metrics):
+        if metric.key in seen:
+            yield Fault(f"#/metrics/{index}/key", f"{metric.key!r} occurs twice")
+        if metric.key == specification.reward.metric and metric.aggregation != specification.reward.aggregation:
+            yield Fault(f"#/metrics/{index}/aggregation", "differs from the reward's, which is the same metric")
+        seen[metric.key] = metric
+
+
+def _policy_faults(specification: Specification) -> Iterator[Fault]:
+    policy, pointer = specification.policy, "#/policy/min_propensity"
+    try:
+        floor(policy, len(specification.arms))
+        pointer = "#/policy"
+        policy.check(specification.arm_keys)
+    except ValueError as error:
+        yield Fault(pointer, str(error))
+
+
+class ExperimentRequest(Specification, frozen=True, kw_only=True):
+    """The body of `PUT /v1/experiments/{key}`: a specification, and the state to create it in."""
+
+    state: State | UnsetType = UNSET
+
+    def specification(self) -> Specification:
+        """The specification alone."""
+        parts = {name: getattr(self, name) for name in Specification.__struct_fields__}
+        return Specification(**parts)

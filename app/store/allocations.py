@@ -1,0 +1,55 @@
+"""Allocations: numbered, immutable, kept as history. The experiment's row points at the one in force."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.store.tables import allocations, experiments
+
+__all__ = ["AllocationRecord", "find", "history", "publish"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllocationRecord:
+    """A row of `allocations`. Vectors over arms are mappings by arm key."""
+
+    experiment: str
+    number: int
+    version: int  # of the specification it was made for
+    epoch: int
+    reason: str  # warm_up, config or learned
+    probabilities: Mapping[str, float]
+    posterior: Mapping[str, Mapping[str, float]]
+    evidence: Mapping[str, Mapping[str, float]]  # the statistics it was made from
+    data_as_of: datetime
+    created_at: datetime
+
+
+def find(connection: sa.Connection, experiment: str, number: int) -> AllocationRecord | None:
+    """One allocation, or None."""
+    query = sa.select(allocations).where(allocations.c.experiment == experiment, allocations.c.number == number)
+    row = connection.execute(query).mappings().first()
+    return AllocationRecord(**row) if row else None
+
+
+def history(
+    connection: sa.Connection, experiment: str, *, since: datetime | None, before: int | None, limit: int
+) -> list[AllocationRecord]:
+    """The newest allocations first, of those created since a moment and numbered below `before`."""
+    query = sa.select(allocations).where(allocations.c.experiment == experiment)
+    if since is not None:
+        query = query.where(allocations.c.created_at >= since)
+    if before is not None:
+        query = query.where(allocations.c.number < before)
+    rows = connection.execute(query.order_by(allocations.c.number.desc()).limit(limit)).mappings()
+    return [AllocationRecord(**row) for row in rows]
+
+
+def publish(connection: sa.Connection, values: Mapping[str, Any]) -> None:
+    """Inserts an allocation and puts it in force. The experiment must be locked."""
+    connection.execute(sa.insert(allocations).values(**values))
+    query = sa.update(experiments).where(experiments.c.key == values["experiment"])
+    connection.execute(query.values(allocation=values["number"]))

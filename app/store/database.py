@@ -1,0 +1,152 @@
+"""The database: one engine a process, transactions, and the one place where driver errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import sqlalchemy as sa
+from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class, whatever its case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the same
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app.errors import ConfigurationError, Unavailable
+
+__all__ = [
+    "Connection",
+    "Cursor",
+    "Database",
+    "DriverConnection",
+    "cursor_of",
+    "is_away",
+    "is_transient",
+    "translate_driver_errors",
+]
+
+# SQLSTATE classes that say "the database is not well", not "the statement is wrong": connection, resources,
+# operator intervention (shutdown, cancelled), system.
+_AWAY = ("08", "53", "57", "58")
+# Serialization failure, deadlock, lock not available.
+_TRANSIENT = ("40001", "40P01", "55P03")
+
+
+class Database:
+    """A pool of connections to PostgreSQL and the transactions on them.
+
+    The engine connects lazily, so that a web worker starts, and says so on /readyz, while the database is away.
+    """
+
+    def __init__(self, url: str, *, name: str = "croupier", pool_size: int = 5) -> None:
+        self._engine = sa.create_engine(
+            _with_driver(url),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=2,
+            # A connection that died while the database restarted is replaced, not handed out.
+            pool_pre_ping=True,
+            connect_args={
+                "application_name": name,
+                "connect_timeout": 2,
+                # A peer that vanished is noticed in seconds, not in the kernel's two hours.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                # jit=off: our statements are short, compiling them costs more than running them. A statement or a
+                # lock that takes longer than this is a fault, and must not hold up the pool.
+                "options": "-c timezone=UTC -c jit=off -c statement_timeout=30s -c lock_timeout=10s",
+            },
+        )
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine, for Alembic and for tests."""
+        return self._engine
+
+    @contextmanager
+    def transaction(self, *, snapshot: bool = False) -> Iterator[sa.Connection]:
+        """One transaction; commits when the block ends, rolls back when it raises.
+
+        With `snapshot` all its reads see one moment (REPEATABLE READ).
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with translate_driver_errors(), self._engine.connect() as connection:
+            if snapshot:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
+            with connection.begin():
+                yield connection
+
+    def ping(self) -> None:
+        """Asks the database for a sign of life.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        with self.transaction() as connection:
+            connection.execute(sa.text("SELECT 1"))
+
+    def connect_raw(self, *, statement_timeout_s: float) -> DriverConnection:
+        """A connection of the driver's own, in autocommit mode, for the journal's single statements.
+
+        It is the caller's: it does not go back to the pool.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with translate_driver_errors():
+            pooled = self._engine.raw_connection()
+        connection: DriverConnection = pooled.driver_connection  # type: ignore[assignment]
+        pooled.detach()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = %s", (f"{statement_timeout_s * 1000:.0f}ms",))
+        return connection
+
+    def close(self) -> None:
+        """Closes the pool's idle connections."""
+        self._engine.dispose()
+
+
+def cursor_of(connection: Connection) -> Cursor:
+    """A cursor of the driver's own, in the transaction of `connection`."""
+    cursor: Cursor = connection.connection.cursor()  # type: ignore[assignment]
+    return cursor
+
+
+@contextmanager
+def translate_driver_errors() -> Iterator[None]:
+    """Turns "the database is away" in the driver's words into `Unavailable`; other errors are bugs and pass."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise Unavailable("Every database connection is in use; try again") from error
+    except DBAPIError as error:
+        if is_away(error.orig) or is_transient(error.orig):
+            raise Unavailable("The database is away; try again") from error
+        raise
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether an error says that the database or the connection to it is gone."""
+    if isinstance(error, Unavailable):
+        return True
+    if not isinstance(error, psycopg2.Error):
+        return False
+    if error.pgcode:
+        return error.pgcode.startswith(_AWAY)
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same statement may well succeed when it is run again: a deadlock or a lock that was not had."""
+    return isinstance(error, psycopg2.Error) and error.pgcode in _TRANSIENT
+
+
+def _with_driver(url: str) -> str:
+    """Names the driver: SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        raise ConfigurationError(f"DATABASE_URL must start with postgresql://, not {scheme!r}")
+    return f"postgresql+psycopg2://{rest}"

@@ -1,0 +1,86 @@
+"""Decisions: written in batches with the counts they cause, and read one at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from app.store.database import Cursor
+from app.store.tables import decisions
+
+__all__ = ["DecisionRow", "find", "recorded", "write_batch"]
+
+
+class DecisionRow(Struct, frozen=True, kw_only=True):
+    """One row of `decisions`; the fields are its columns."""
+
+    decision_id: UUID
+    experiment: str
+    epoch: int
+    allocation: int
+    arm: str
+    served_arm: str | None
+    unit: str
+    propensity: float
+    reason: str
+    learnable: bool
+    bucket: datetime
+    decided_at: datetime
+    context: dict[str, Any]
+    items: tuple[str, ...]
+    scores: tuple[float | None, ...]
+    payload: Any
+    latency_ms: float
+
+
+# One statement, so one round trip and one commit. A retried id is not inserted, so it counts nothing. Both inserts
+# go in key order: two batches that touch the same rows then wait for each other instead of deadlocking.
+_WRITE = """
+WITH incoming AS (
+    SELECT * FROM json_populate_recordset(NULL::decisions, %(rows)s::json)
+), inserted AS (
+    INSERT INTO decisions SELECT * FROM incoming ORDER BY decision_id
+    ON CONFLICT (decision_id) DO NOTHING
+    RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, learnable, bucket
+), counted AS (
+    INSERT INTO decision_counts AS c
+        (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks)
+    SELECT experiment, epoch, allocation, arm, bucket, %(shard)s, count(*), count(*) FILTER (WHERE learnable),
+           count(*) FILTER (WHERE served_arm IS DISTINCT FROM arm)
+    FROM inserted GROUP BY experiment, epoch, allocation, arm, bucket
+    ORDER BY experiment, epoch, allocation, arm, bucket
+    ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard) DO UPDATE SET
+        decisions = c.decisions + excluded.decisions,
+        exposures = c.exposures + excluded.exposures,
+        fallbacks = c.fallbacks + excluded.fallbacks
+)
+SELECT decision_id::text FROM inserted
+"""
+
+
+def write_batch(cursor: Cursor, rows: Sequence[DecisionRow], *, shard: int) -> set[UUID]:
+    """Inserts decisions and counts them, in one statement; returns the ids that are new.
+
+    Ids must not repeat within the batch.
+    """
+    cursor.execute(_WRITE, {"rows": msgspec.json.encode(rows).decode(), "shard": shard})
+    return {UUID(text) for (text,) in cursor.fetchall()}
+
+
+def recorded(cursor: Cursor, ids: Sequence[UUID]) -> dict[UUID, DecisionRow]:
+    """Decisions as they were recorded, by id; unknown ids are left out."""
+    # The ids stand in the statement itself, so that the planner opens only the partitions that can hold them.
+    literal = ",".join(f"'{i}'" for i in ids)
+    cursor.execute(f"SELECT row_to_json(d)::text FROM decisions d WHERE decision_id IN ({literal})")  # noqa: S608 - UUIDs
+    rows = (msgspec.json.decode(text, type=DecisionRow) for (text,) in cursor.fetchall())
+    return {row.decision_id: row for row in rows}
+
+
+def find(connection: sa.Connection, decision_id: UUID) -> DecisionRow | None:
+    """One decision, or None."""
+    row = connection.execute(sa.select(decisions).where(decisions.c.decision_id == decision_id)).mappings().first()
+    return msgspec.convert(dict(row), DecisionRow) if row else None

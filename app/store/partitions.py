@@ -1,0 +1,49 @@
+"""Daily partitions of the tables that grow with traffic, made ahead of time."""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from app.ids import day_bounds
+from app.store.tables import PARTITIONED
+
+__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "make_partitions", "oldest_day"]
+
+# Two weeks give operators time to notice that the monitor, which makes them daily, is not running.
+DAYS_AHEAD = 14
+# A client-made id may be a little older than the installation.
+DAYS_BEHIND = 1
+
+# Any fixed number: whoever makes partitions holds this advisory lock.
+_PARTITIONS_LOCK = 0x63726F7570696572
+
+
+def make_partitions(connection: sa.Connection, now: datetime) -> int:
+    """Makes the daily partitions around `now` that are missing; says how many it made."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PARTITIONS_LOCK})
+    days = [now.astimezone(UTC) + timedelta(days=offset) for offset in range(-DAYS_BEHIND, DAYS_AHEAD + 1)]
+    wanted = {f"{table}_{day:%Y%m%d}": (table, day) for day in days for table in PARTITIONED}
+    missing = wanted.keys() - _existing(connection)
+    for name in sorted(missing):
+        table, day = wanted[name]
+        first, end = day_bounds(day)
+        connection.execute(
+            sa.text(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{first}') TO ('{end}')")
+        )
+    return len(missing)
+
+
+def oldest_day(connection: sa.Connection) -> datetime | None:
+    """Start of the first UTC day whose decisions have a partition; None before the first is made."""
+    days = sorted(name.rpartition("_")[2] for name in _existing(connection) if name.startswith("decisions_"))
+    return datetime.strptime(days[0], "%Y%m%d").replace(tzinfo=UTC) if days else None
+
+
+def _existing(connection: sa.Connection) -> set[str]:
+    """Names of all partitions of our tables."""
+    query = sa.text(
+        "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
+        " JOIN pg_class parent ON parent.oid = inhparent"
+        " WHERE parent.relname = ANY(:parents) AND parent.relnamespace = current_schema()::regnamespace"
+    )
+    return set(connection.scalars(query, {"parents": list(PARTITIONED)}))

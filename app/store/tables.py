@@ -1,0 +1,250 @@
+"""The tables. Migrations build them; `tests/app/store/test_migrations.py` holds the two against each other."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+__all__ = [
+    "PARTITIONED",
+    "allocations",
+    "api_keys",
+    "arm_statistics",
+    "arms",
+    "audit_log",
+    "catalogue",
+    "decision_counts",
+    "decisions",
+    "experiments",
+    "feedback",
+    "item_rewards",
+    "items",
+    "metadata",
+    "outcomes",
+    "unmatched_feedback",
+]
+
+metadata = sa.MetaData()
+
+# Partitioned by range of the decision id itself: a UUIDv7 sorts by time, so a UTC day is one partition, the primary
+# key needs no extra column, and feedback finds its partition from the id alone.
+PARTITIONED = ("decisions", "feedback", "outcomes")
+_BY_ID = "RANGE (decision_id)"
+
+
+def _moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable)
+
+
+def _moment_now(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
+
+
+def _key(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=True)
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False)
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def _sum(name: str) -> sa.Column[float]:
+    return sa.Column(name, sa.Double, nullable=False, server_default="0")
+
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    _key("key"),
+    sa.Column("specification", JSONB, nullable=False),
+    _text("state"),
+    _number("version"),  # counts every change; the ETag
+    _number("epoch"),  # counts the changes after which exposures are not comparable (app/specification.py)
+    _number("allocation"),  # number of the allocation in force
+    sa.Column("salt", sa.LargeBinary, nullable=False),  # of the choosing hashes: nobody outside can aim at an arm
+    _moment_now("created_at"),
+    _moment_now("updated_at"),
+)
+
+arms = sa.Table(
+    "arms",
+    metadata,
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.key"), primary_key=True),
+    _key("key"),
+    _number("position"),
+    _number("version"),  # counts the changes of its recommender
+    _number("since_epoch"),  # outcomes of earlier epochs say nothing of this version, so it does not learn from them
+    _text("state"),
+    sa.Column("specification", JSONB, nullable=False),
+)
+
+allocations = sa.Table(
+    "allocations",
+    metadata,
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.key"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _number("version"),
+    _number("epoch"),
+    _text("reason"),
+    sa.Column("probabilities", JSONB, nullable=False),
+    sa.Column("posterior", JSONB, nullable=False),
+    sa.Column("evidence", JSONB, nullable=False),  # n, sum and sum of squares by arm that it was made from
+    _moment("data_as_of"),
+    _moment_now("created_at"),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    _text("experiment"),
+    _number("epoch"),
+    _number("allocation"),
+    _text("arm"),  # the arm chosen: the propensity is its
+    _text("served_arm", nullable=True),  # whose items were given; null: the experiment's fallback list, or nothing
+    _text("unit"),
+    sa.Column("propensity", sa.Double, nullable=False),
+    _text("reason"),
+    sa.Column("learnable", sa.Boolean, nullable=False),
+    _moment("bucket"),  # the exposure's bucket in the statistics
+    _moment("decided_at"),
+    sa.Column("context", JSONB, nullable=False),
+    sa.Column("items", ARRAY(sa.Text), nullable=False),
+    sa.Column("scores", ARRAY(sa.Double), nullable=False),
+    sa.Column("payload", JSONB, nullable=True),
+    sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
+    postgresql_partition_by=_BY_ID,
+)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    _key("metric"),
+    _key("event_id"),
+    sa.Column("value", sa.Double, nullable=False),
+    _text("item_id", nullable=True),
+    sa.Column("position", sa.Integer, nullable=True),
+    _moment("occurred_at"),
+    _moment_now("received_at"),
+    postgresql_partition_by=_BY_ID,
+)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    _key("metric"),
+    _text("aggregation"),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("previous", sa.Double, nullable=True),  # value before the last change, from which the increment is made
+    sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),  # of the event that `first` or `last` kept
+    sa.Column("events", sa.Integer, nullable=False, server_default="0"),
+    postgresql_partition_by=_BY_ID,
+)
+
+# Additive only: every change is `x = x + delta`. `shard` is the web worker's slot, so that workers do not wait for
+# each other's row; readers sum. A batch touches its rows in key order, so that writers cannot deadlock.
+decision_counts = sa.Table(
+    "decision_counts",
+    metadata,
+    _key("experiment"),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("allocation", sa.Integer, primary_key=True, autoincrement=False),
+    _key("arm"),
+    sa.Column("bucket", sa.TIMESTAMP(timezone=True), primary_key=True),
+    sa.Column("shard", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _count("decisions"),
+    _count("exposures"),  # those that count: chosen by the policy and answered by the arm's own recommender
+    _count("fallbacks"),
+)
+
+arm_statistics = sa.Table(
+    "arm_statistics",
+    metadata,
+    _key("experiment"),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    _key("arm"),
+    _key("metric"),
+    sa.Column("bucket", sa.TIMESTAMP(timezone=True), primary_key=True),
+    sa.Column("shard", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _count("n"),
+    _sum("sum"),
+    _sum("sum_of_squares"),
+)
+
+item_rewards = sa.Table(
+    "item_rewards",
+    metadata,
+    _key("experiment"),
+    _key("metric"),
+    _key("item_id"),
+    sa.Column("bucket", sa.TIMESTAMP(timezone=True), primary_key=True),  # UTC hour
+    sa.Column("shard", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _sum("rewards"),
+)
+
+unmatched_feedback = sa.Table(
+    "unmatched_feedback",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    _key("metric"),  # '' stands for the reward metric of an experiment that is not known yet
+    _key("event_id"),
+    sa.Column("value", sa.Double, nullable=False),
+    _text("item_id", nullable=True),
+    sa.Column("position", sa.Integer, nullable=True),
+    sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),
+    _moment_now("received_at"),
+    _moment_now("retry_at"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Index("unmatched_feedback_retry_at", "retry_at"),
+)
+
+items = sa.Table(
+    "items",
+    metadata,
+    _key("item_id"),
+    _text("title", nullable=True),
+    _text("category", nullable=True),
+    sa.Column("features", ARRAY(sa.REAL), nullable=True),
+    sa.Column("popularity", sa.Double, nullable=False, server_default="0"),
+    _moment_now("updated_at"),
+)
+
+catalogue = sa.Table(
+    "catalogue",
+    metadata,
+    sa.Column("id", sa.Boolean, sa.CheckConstraint("id", name="catalogue_one_row"), primary_key=True),
+    _count("version"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _key("prefix"),
+    _text("name"),
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # SHA-256 of the whole key
+    sa.Column("scopes", ARRAY(sa.Text), nullable=False),
+    _moment_now("created_at"),
+    _moment("expires_at", nullable=True),
+    _moment("revoked_at", nullable=True),
+)
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _moment_now("at"),
+    _text("actor"),
+    _text("action"),
+    _text("subject"),
+    sa.Column("before", JSONB, nullable=True),
+    sa.Column("after", JSONB, nullable=True),
+    sa.Index("audit_log_subject", "subject", "id"),
+)

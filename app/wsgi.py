@@ -1,0 +1,39 @@
+"""What gunicorn loads in each worker, after the fork and after gevent has patched the standard library."""
+
+import os
+
+import psycopg2.extensions
+from flask import Flask
+from gevent.socket import wait_read, wait_write
+from psycopg2.extensions import POLL_ERROR, POLL_OK, POLL_READ, POLL_WRITE
+
+from app import create_app
+from app.errors import ConfigurationError
+from app.services import Services
+from app.settings import WORKER_SLOT, Settings
+from monitoring.logs import configure
+
+__all__ = ["build"]
+
+
+def build() -> Flask:
+    """The app of this worker, running."""
+    settings = Settings.from_environment()
+    configure(settings.log_level, role="web")
+    if settings.database_url is None:
+        raise ConfigurationError("A web worker needs DATABASE_URL; `croupier up` starts an embedded PostgreSQL")
+    psycopg2.extensions.set_wait_callback(_wait_with_gevent)
+    services = Services.build(settings, settings.database_url, shard=int(os.environ[WORKER_SLOT]))
+    services.start()
+    return create_app(services)
+
+
+def _wait_with_gevent(connection: psycopg2.extensions.connection) -> None:
+    """Lets other requests run while the driver waits for the database (psycopg's documented green mode)."""
+    while (state := connection.poll()) != POLL_OK:
+        if state == POLL_READ:
+            wait_read(connection.fileno())
+        elif state == POLL_WRITE:
+            wait_write(connection.fileno())
+        elif state == POLL_ERROR:
+            raise psycopg2.OperationalError("the connection failed while waiting")

@@ -1,0 +1,15 @@
+"""${message}.
+
+Deployment: pre (the running version works with it) or post (only after every process has the new version)
+"""
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "op.execute(\"\")"}
