@@ -188,6 +188,14 @@ def keys_create(name: str, scopes: tuple[str, ...]) -> None:
     click.echo(key)
 
 
+@keys.command("ensure")
+@click.argument("key")
+def keys_ensure(key: str) -> None:
+    """Makes sure that a key of your choice exists, with every scope."""
+    with _database(Settings.from_environment()) as database:
+        ensure_key(database, key)
+
+
 @keys.command("list")
 def keys_list() -> None:
     """Lists keys by their prefixes."""

@@ -86,7 +86,9 @@ class EmbeddedPostgres:
             with locked(self._data_dir):
                 home = make_home(self._data_dir, self._account, self._system_dir)
                 self._start(home)
-                self._create_database(home)
+                if not self._create_database(home):  # the server died just after it had answered
+                    self._start(home)
+                    self._create_database(home)
         return self.url()
 
     def stop(self) -> None:
@@ -245,14 +247,16 @@ class EmbeddedPostgres:
             f"PostgreSQL was asked to stop, but still runs after {_PATIENCE_S} s.{end_of_log(home)}"
         )
 
-    def _create_database(self, home: Path) -> None:
+    def _create_database(self, home: Path) -> bool:
+        """Makes the database if it is missing. False if no server is there any more."""
         options = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self._socket_dir), "-p", str(PORT)]
         psql = [str(self.binary("psql")), *options, "-U", "croupier", "-d", "postgres"]
         done = run(psql, stdin=_CREATE_DATABASE)
-        if done.returncode != 0:
+        if done.returncode != 0 and find_postmaster(home):
             raise EmbeddedPostgresError(
                 f"The database croupier could not be created: {done.stderr.strip()}{end_of_log(home)}"
             )
+        return done.returncode == 0
 
     def _run(self, home: Path, command: list[str], lock: int | None = None) -> None:
         """Runs a program as the server's user, in the home: relative paths need no quoting in its shells."""

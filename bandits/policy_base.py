@@ -40,6 +40,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_propensity: MinPropensity | None = None
     warm_up: WarmUp = 100
 
+    @property
+    def kind(self) -> str:
+        """The word that stands for this policy in an experiment's specification."""
+        return str(self.__struct_config__.tag)
+
     def propensities(self, arms: Sequence[str], statistics: ArmStatistics, posterior: Posterior) -> FloatArray:
         """The policy's own probability of each arm, without floor and warm-up.
 

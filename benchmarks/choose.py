@@ -153,9 +153,9 @@ def main() -> int:
     for n_arms, figures in result["arms"].items():
         print(
             f"{n_arms:>6}  {figures['uniform_us']:8.3f}  {figures['sticky_us']:8.1f}"
-            f"  {figures['draw_us']:8.1f}  {figures['draw_over_uniform']:7.0f}×  {figures['draw_over_sticky']:6.2f}×"
-            f"  {figures['probability_best_ms']['usual']:7.2f}  {figures['probability_best_worst_ms']:8.2f}"
-            f"   {figures['probability_best_error']:.1e}"
+            f"  {figures['draw_us']:8.1f}  {figures['draw_over_uniform']:7.0f}×"
+            f"  {figures['draw_over_sticky']:6.2f}×  {figures['probability_best_ms']['usual']:7.2f}"
+            f"  {figures['probability_best_worst_ms']:8.2f}   {figures['probability_best_error']:.1e}"
         )
     limits = ", ".join(f"{bar:g} ms at {n_arms} arms" for n_arms, bar in PROBABILITY_BEST_BARS_MS.items())
     print(f"bars: uniform ≤ {UNIFORM_BAR_US:g} µs, P(best) ≤ {limits}, error ≤ {ERROR_BAR:g}")

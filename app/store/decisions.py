@@ -9,8 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from app.store.database import Cursor
-from app.store.tables import decisions
+from app.store.database import Cursor, cursor_of
 
 __all__ = ["DecisionRow", "find", "recorded", "write_batch"]
 
@@ -82,5 +81,4 @@ def recorded(cursor: Cursor, ids: Sequence[UUID]) -> dict[UUID, DecisionRow]:
 
 def find(connection: sa.Connection, decision_id: UUID) -> DecisionRow | None:
     """One decision, or None."""
-    row = connection.execute(sa.select(decisions).where(decisions.c.decision_id == decision_id)).mappings().first()
-    return msgspec.convert(dict(row), DecisionRow) if row else None
+    return recorded(cursor_of(connection), [decision_id]).get(decision_id)

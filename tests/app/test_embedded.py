@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,40 +30,49 @@ print(server.start(), server.status().pid, flush=True)
 """
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def temporary_place() -> Iterator[Path]:
     """A folder that every user can enter, as pytest's own cannot be; its servers are stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="croupier test ")).resolve()
     folder.chmod(0o755)
     yield folder
     for lock in folder.rglob("postgres.lock"):
-        EmbeddedPostgres(lock.parent, system_dir=folder / "system").stop()
+        server_in(folder, lock.parent).stop()
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def made_before() -> Iterator[Path]:
-    """A data directory whose server ran and was stopped. Most tests use a copy: `initdb` takes its time."""
-    with tempfile.TemporaryDirectory(prefix="croupier-") as name:
-        folder = Path(name).resolve()
-        folder.chmod(0o755)
-        server = EmbeddedPostgres(folder, system_dir=folder / "system")
-        server.start()
-        server.stop()
-        yield folder
+def server_in(place: Path, name: str | Path = "data") -> EmbeddedPostgres:
+    """The server of a data directory in that place."""
+    return EmbeddedPostgres(place / name, system_dir=place / "system")
 
 
 @pytest.fixture
-def server(place: Path, made_before: Path) -> EmbeddedPostgres:
-    """A server whose cluster exists, empty; it does not run."""
-    subprocess.run(["cp", "-a", made_before, place / "data"], check=True)
-    return EmbeddedPostgres(place / "data", system_dir=place / "system")
+def place() -> Iterator[Path]:
+    """A place for this test alone."""
+    with temporary_place() as folder:
+        yield folder
 
 
 @pytest.fixture
 def new_server(place: Path) -> EmbeddedPostgres:
     """A server that never ran, with a data directory that does not exist."""
-    return EmbeddedPostgres(place / "data", system_dir=place / "system")
+    return server_in(place)
+
+
+@pytest.fixture(scope="module")
+def shared_place() -> Iterator[Path]:
+    """A place that the tests share which leave their cluster in order, as making one takes its time."""
+    with temporary_place() as folder:
+        yield folder
+
+
+@pytest.fixture
+def server(shared_place: Path) -> Iterator[EmbeddedPostgres]:
+    """A running server; it is stopped at the end."""
+    server = server_in(shared_place)
+    server.start()
+    yield server
+    server.stop()
 
 
 def starter(place: Path, script: str = START) -> subprocess.Popen[str]:
@@ -102,7 +111,6 @@ def test_start_makes_a_database_that_can_be_used(new_server: EmbeddedPostgres) -
 
 def test_start_is_idempotent(server: EmbeddedPostgres) -> None:
     """A second `start` finds the running server and does nothing."""
-    server.start()
     before = server.status()
     server.start()
     assert server.status() == before
@@ -134,31 +142,29 @@ def test_stop_is_idempotent(server: EmbeddedPostgres) -> None:
 
 def test_data_survives_a_restart(server: EmbeddedPostgres) -> None:
     """What was committed is there after `stop` and `start`."""
-    server.start()
-    ask(server, "CREATE TABLE t AS SELECT 7 AS x")
+    ask(server, "CREATE TABLE before_a_restart AS SELECT 7 AS x")
     server.stop()
     server.start()
-    assert ask(server, "SELECT x FROM t") == [7]
+    assert ask(server, "SELECT x FROM before_a_restart") == [7]
 
 
-def test_reset_deletes_only_what_we_made(server: EmbeddedPostgres, place: Path) -> None:
+def test_reset_deletes_only_what_we_made(new_server: EmbeddedPostgres, place: Path) -> None:
     """`reset` ends the server and deletes the cluster, and no file of anybody else."""
-    server.reset()
-    server.start()
-    ask(server, "CREATE TABLE t AS SELECT 7 AS x")
+    new_server.reset()
+    new_server.start()
+    ask(new_server, "CREATE TABLE t AS SELECT 7 AS x")
     notes = [place / "data" / "notes", place / "data" / "postgres" / "notes"]
     for note in notes:
         note.write_text("mine")
-    server.reset()
+    new_server.reset()
     assert [note.read_text() for note in notes] == ["mine", "mine"]
-    assert not server.status().cluster.exists()
-    server.start()
-    assert ask(server, "SELECT to_regclass('t')::text") == [None]
+    assert not new_server.status().cluster.exists()
+    new_server.start()
+    assert ask(new_server, "SELECT to_regclass('t')::text") == [None]
 
 
 def test_settings_are_durable_and_local(server: EmbeddedPostgres) -> None:
     """Commits are durable, time is UTC, there is no TCP, and sorting does not depend on the machine."""
-    server.start()
     expected = {
         "fsync": "on",
         "full_page_writes": "on",
@@ -189,7 +195,6 @@ def test_environment_of_the_caller_does_not_matter(server: EmbeddedPostgres, mon
 
 def test_programs_are_found(server: EmbeddedPostgres) -> None:
     """`binary` gives the server's own pg_dump, and says so when there is no such program."""
-    server.start()
     url = server.url().replace("+psycopg2", "")
     dump = subprocess.run([server.binary("pg_dump"), url], capture_output=True, text=True, check=True)
     assert "Dumped from database version 18." in dump.stdout
@@ -200,7 +205,7 @@ def test_programs_are_found(server: EmbeddedPostgres) -> None:
 def test_any_path_will_do(place: Path) -> None:
     """Spaces, quotes, Unicode and 700 bytes of path are no obstacle; those of a socket may have 107."""
     data_dir = place / ("déjà vu " * 20) / "$HOME `id` \"quoted\" 'too' \\" / ("x" * 250) / ("y" * 150) / ".croupier"
-    server = EmbeddedPostgres(data_dir, system_dir=place / "system")
+    server = server_in(place, data_dir)
     server.start()
     assert ask(server, "SHOW data_directory") == [str(data_dir / "postgres" / "data")]
 
@@ -209,12 +214,12 @@ def test_too_long_a_path_is_explained(place: Path) -> None:
     """A path that PostgreSQL cannot handle is refused with what to do about it."""
     data_dir = place.joinpath(*["x" * 200] * 5)
     with pytest.raises(EmbeddedPostgresError, match="CROUPIER_DATA_DIR"):
-        EmbeddedPostgres(data_dir, system_dir=place / "system").start()
+        server_in(place, data_dir).start()
 
 
 def test_data_directories_are_separate(place: Path) -> None:
     """Several servers run at once, each with its own data."""
-    servers = [EmbeddedPostgres(place / name, system_dir=place / "system") for name in ("a", "b")]
+    servers = [server_in(place, name) for name in ("a", "b")]
     for server in servers:
         server.start()
         ask(server, "CREATE TABLE only_once (x int)")
@@ -238,8 +243,7 @@ def test_folders_that_are_not_ours_stay_as_they_are(new_server: EmbeddedPostgres
 
 def test_committed_data_survives_kill_9(server: EmbeddedPostgres) -> None:
     """A killed server leaves its files and, for a while, a busy backend: `start` waits, and recovers."""
-    server.start()
-    ask(server, "CREATE TABLE t AS SELECT 7 AS x")
+    ask(server, "CREATE TABLE before_a_kill AS SELECT 7 AS x")
 
     def stay_busy() -> None:
         with closing(psycopg2.connect(server.url().replace("+psycopg2", ""))) as connection:
@@ -252,18 +256,18 @@ def test_committed_data_survives_kill_9(server: EmbeddedPostgres) -> None:
     kill_postmaster(server)
     server.start()
     client.join()
-    assert ask(server, "SELECT x FROM t") == [7]
+    assert ask(server, "SELECT x FROM before_a_kill") == [7]
 
 
 def test_process_id_of_another_process_is_left_alone(server: EmbeddedPostgres) -> None:
     """A stale `postmaster.pid` that names a living stranger neither stops us nor harms the stranger."""
-    server.start()
     kill_postmaster(server)
     account = Account.of_server()
     with subprocess.Popen(["/bin/sleep", "60"], user=account.uid if account.other else None) as stranger:
         pid_file = server.status().cluster / "postmaster.pid"
         pid_file.write_text("\n".join([str(stranger.pid), *pid_file.read_text().splitlines()[1:], ""]))
-        assert not server.status().running
+        while server.status().running:  # dying
+            time.sleep(0.01)
         server.stop()
         server.start()
         server.stop()
@@ -289,21 +293,22 @@ def test_killed_initdb_is_done_again(new_server: EmbeddedPostgres, place: Path) 
     assert ask(new_server, "SELECT 1") == [1]
 
 
-def test_remains_of_an_initdb_are_cleared_away(server: EmbeddedPostgres, place: Path) -> None:
+def test_remains_of_an_initdb_are_cleared_away(new_server: EmbeddedPostgres, place: Path) -> None:
     """What an `initdb` left when the machine went down is not taken for a cluster."""
-    server.start()
-    server.stop()
+    new_server.start()
+    new_server.stop()
     home = place / "data" / "postgres"
     (home / "data").rename(home / "data.new")
     (home / "data.new" / "PG_VERSION").unlink()
-    server.start()
-    assert ask(server, "SELECT 1") == [1]
+    new_server.start()
+    assert ask(new_server, "SELECT 1") == [1]
     assert not (home / "data.new").exists()
 
 
-def test_server_outlives_its_starter(server: EmbeddedPostgres, place: Path) -> None:
+def test_server_outlives_its_starter(server: EmbeddedPostgres, shared_place: Path) -> None:
     """Ctrl-C reaches the starter's process group but not the server, so that the web processes finish first."""
-    with starter(place, f"{START}\nimport time\ntime.sleep(60)") as process:
+    server.stop()
+    with starter(shared_place, f"{START}\nimport time\ntime.sleep(60)") as process:
         assert process.stdout
         pid = int(process.stdout.readline().split()[1])
         os.killpg(process.pid, signal.SIGINT)
@@ -344,48 +349,48 @@ def test_folder_of_somebody_else_is_no_home(new_server: EmbeddedPostgres, place:
     file.unlink()
 
 
-def test_data_directory_deleted_below_a_running_server(server: EmbeddedPostgres, place: Path) -> None:
+def test_data_directory_deleted_below_a_running_server(new_server: EmbeddedPostgres, place: Path) -> None:
     """`rm -rf` instead of `reset` leads to an empty database, not to an error about the old server."""
-    server.start()
-    ask(server, "CREATE TABLE t AS SELECT 7 AS x")
+    new_server.start()
+    ask(new_server, "CREATE TABLE t AS SELECT 7 AS x")
     shutil.rmtree(place / "data")
-    server.start()
-    assert ask(server, "SELECT to_regclass('t')::text") == [None]
+    new_server.start()
+    assert ask(new_server, "SELECT to_regclass('t')::text") == [None]
 
 
-def test_data_directory_moved_below_a_running_server(server: EmbeddedPostgres, place: Path) -> None:
+def test_data_directory_moved_below_a_running_server(new_server: EmbeddedPostgres, place: Path) -> None:
     """A moved directory takes its data along, though its server still listened for the old one."""
-    server.start()
-    ask(server, "CREATE TABLE t AS SELECT 7 AS x")
+    new_server.start()
+    ask(new_server, "CREATE TABLE t AS SELECT 7 AS x")
     (place / "data").rename(place / "moved")
-    moved = EmbeddedPostgres(place / "moved", system_dir=place / "system")
+    moved = server_in(place, "moved")
     moved.start()
     assert ask(moved, "SELECT x FROM t") == [7]
-    socket_dir(server).rmdir()
+    socket_dir(new_server).rmdir()
 
 
 def test_failed_start_shows_the_log(server: EmbeddedPostgres) -> None:
     """If the server ends while it starts, the error contains the reason from its log."""
-    server.start()
     configuration = server.status().cluster / "postgresql.auto.conf"
     server.stop()
     configuration.write_text("shared_buffers = '1 parsec'\n")
     with pytest.raises(EmbeddedPostgresError, match="1 parsec"):
         server.start()
+    configuration.write_text("")
 
 
 def test_cluster_of_another_version_is_refused(server: EmbeddedPostgres) -> None:
     """The files of another PostgreSQL are left as they are, with advice."""
-    server.start()
     server.stop()
-    (server.status().cluster / "PG_VERSION").write_text("17\n")
+    version = server.status().cluster / "PG_VERSION"
+    version.write_text("17\n")
     with pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 17.*pg_dump"):
         server.start()
+    version.write_text("18\n")
 
 
 def test_log_does_not_grow_for_ever(server: EmbeddedPostgres) -> None:
     """Failed statements are not logged, and a start puts a large log away, over the one before."""
-    server.start()
     size = server.status().log_file.stat().st_size
     with pytest.raises(sa.exc.ProgrammingError):
         ask(server, "SELECT * FROM nothing")
@@ -413,7 +418,6 @@ def test_operating_system_errors_are_explained(place: Path) -> None:
 
 def test_files_are_private(server: EmbeddedPostgres) -> None:
     """Socket folder and cluster can be entered by the server's user alone."""
-    server.start()
     for folder in (socket_dir(server), server.status().cluster):
         facts = folder.stat()
         assert (stat.S_IMODE(facts.st_mode), facts.st_uid) == (0o700, Account.of_server().uid)

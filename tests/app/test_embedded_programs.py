@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,14 @@ try:
     server.stop()
 finally:
     server.reset()
+"""
+
+COPY = """
+import sys
+from pathlib import Path
+from app.embedded_programs import Account, runtime_for
+sys.path.insert(0, sys.argv[1])
+print(runtime_for(Account.of_server(), Path(sys.argv[2])))
 """
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as another user")
@@ -167,15 +176,7 @@ def test_programs_out_of_reach_are_copied(private_package: Path, place: Path) ->
 @needs_root
 def test_concurrent_copies_of_the_programs_are_safe(private_package: Path, place: Path) -> None:
     """Two starters that copy at once end with one complete copy."""
-    script = "\n".join(
-        [
-            "import sys; from pathlib import Path",
-            "from app.embedded_programs import Account, runtime_for",
-            "sys.path.insert(0, sys.argv[1])",
-            "print(runtime_for(Account.of_server(), Path(sys.argv[2])))",
-        ]
-    )
-    command = [shutil.which("python3", path=str(PROJECT / ".venv" / "bin")) or "python3", "-c", script]
+    command = [sys.executable, "-c", COPY]
     arguments = [str(private_package), str(place / "system")]
     copiers = [
         subprocess.Popen([*command, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)
