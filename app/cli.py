@@ -29,6 +29,8 @@ from monitoring.logs import configure
 
 __all__ = ["main"]
 
+_GUNICORN_CONFIGURATION = Path(__file__).with_name("gunicorn_conf.py")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -98,8 +100,9 @@ def web(**options: Any) -> None:  # noqa: ANN401 - click's options
     settings = Settings.from_environment(**options)
     _need_database(settings)
     # gunicorn replaces this process, so that gevent can patch a fresh interpreter, and signals reach it directly.
-    os.environ.update(settings.as_environment())
-    arguments = ["-m", "gunicorn", "--config", "python:app.gunicorn_conf", "app.wsgi:build()"]
+    # numpy's matrix products are small here: more threads would only fight over the cores that requests need.
+    os.environ.update({"OPENBLAS_NUM_THREADS": "1", **settings.as_environment()})
+    arguments = ["-m", "gunicorn", "--config", str(_GUNICORN_CONFIGURATION), "app.wsgi:build()"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own interpreter
 
 

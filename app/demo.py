@@ -23,7 +23,7 @@ def with_key(settings: Settings) -> Settings:
     if not path.exists():
         with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
             file.write(new_key())
-    return replace(settings, bootstrap_key=path.read_text())
+    return replace(settings, bootstrap_key=path.read_text(), log_level="warning")
 
 
 def visit(settings: Settings, rate: float) -> None:

@@ -169,6 +169,7 @@ class EmbeddedPostgres:
         if lock is None:
             return
         try:
+            make_socket_dir(self._socket_dir, self._account)
             self._initialise(home, lock)
             self._clear_leftovers(home)
             write_configuration(home, self._socket_dir, self._account)
@@ -217,19 +218,21 @@ class EmbeddedPostgres:
         rename_durably(unfinished, cluster)
 
     def _clear_leftovers(self, home: Path) -> None:
-        """What an earlier server left. We hold the lock, so none of this cluster lives."""
-        make_socket_dir(self._socket_dir, self._account)
+        """What an earlier server left. We hold the lock, so none of this cluster lives.
+
+        The server's user could exchange its socket folder and the process id there, so it is as that user that we
+        delete and signal, and not as root.
+        """
         path = self._socket_dir / SOCKET
         path_lock = self._socket_dir / f"{SOCKET}.lock"
         for _ in _patiently():
             if not is_listening(path):
                 break
-            # A cluster that was deleted below its running server. We end that one as the server's user: the
-            # file is under its control, and must not make root signal just any process.
+            # A cluster that was deleted below its running server.
             pid = path_lock.read_text(encoding="utf-8").split()[0]
             self._run(home, ["pg_ctl", "kill", "QUIT", pid])
-        for leftover in (path, path_lock, home / "data" / "postmaster.pid"):
-            leftover.unlink(missing_ok=True)
+        run(["/bin/rm", "-f", str(path), str(path_lock)], account=self._account)
+        (home / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def _stop(self, home: Path) -> None:
         asked = False

@@ -1,13 +1,17 @@
-"""gunicorn's configuration: `gunicorn --config python:app.gunicorn_conf 'app.wsgi:build()'`.
+"""gunicorn's configuration: `gunicorn --config app/gunicorn_conf.py 'app.wsgi:build()'`.
 
-Read in the arbiter, before workers are forked and patched by gevent: it imports nothing that starts threads.
+Given as a file, not as a module: so the standard library is patched before anything of the application is imported.
 """
 
-import os
-from typing import Any
+from gevent import monkey
 
-from app.settings import WORKER_SLOT, Settings
-from app.supervisor import stop_with_parent
+monkey.patch_all()
+
+import os  # noqa: E402 - after the patch, like everything below
+from typing import Any  # noqa: E402
+
+from app.settings import WORKER_SLOT, Settings  # noqa: E402
+from app.supervisor import stop_with_parent  # noqa: E402
 
 _settings = Settings.from_environment()
 

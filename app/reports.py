@@ -15,7 +15,7 @@ from app.store import allocations, decisions, experiments, feedback
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.statistics import ArmCounts
-from bandits.winning import expected_loss, probability_best
+from bandits.winning import maximum
 
 __all__ = ["ArmReport", "ArmsReport", "arms_report", "explain", "history_page"]
 
@@ -155,8 +155,9 @@ def _beliefs(specification: Specification, evidence: Evidence, level: float) -> 
     lower, upper = posterior.interval(level)
     active = np.flatnonzero([arm.state == "active" for arm in specification.arms])
     contenders = posterior.select(active)
-    best = dict(zip(active.tolist(), probability_best(contenders).tolist(), strict=True))
-    loss = dict(zip(active.tolist(), expected_loss(contenders).tolist(), strict=True))
+    winner = maximum(contenders)
+    best = dict(zip(active.tolist(), winner.probability_best.tolist(), strict=True))
+    loss = dict(zip(active.tolist(), np.maximum(winner.expected_maximum - contenders.mean, 0).tolist(), strict=True))
     return {
         key: _Belief(
             mean=float(posterior.mean[i]),

@@ -3,6 +3,7 @@
 A request only looks up. When the database is away the last state goes on being used, however old.
 """
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ class Allocations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Held while anything is loaded, so that a slow load cannot undo a later one.
+        self._loading = threading.RLock()
         self._served: Mapping[str, Served] = {}
         self._revisions: Mapping[str, tuple[int, int]] = {}
         self._catalogue = Catalogue.build([], version=-1)
@@ -101,6 +104,10 @@ class Allocations:
         Raises:
             Unavailable: the database is away; everything stays as it was.
         """
+        with self._loading:
+            self._refresh()
+
+    def _refresh(self) -> None:
         with self._database.transaction() as connection:
             revisions = experiments.revisions(connection)
             catalogue_version = items.catalogue_version(connection)
@@ -117,6 +124,10 @@ class Allocations:
         """Loads some experiments. Mappings are replaced, not changed: requests read them meanwhile."""
         if not keys:
             return
+        with self._loading:
+            self._load_now(keys)
+
+    def _load_now(self, keys: list[str]) -> None:
         with self._database.transaction() as connection:
             loaded = experiments.with_allocation(connection, keys)
         served = {e.key: self._serve(e, allocation) for e, allocation in loaded}
