@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import quote
 
 from app.embedded_places import (
@@ -85,11 +86,11 @@ class EmbeddedPostgres:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             with locked(self._data_dir):
                 home = make_home(self._data_dir, self._account, self._system_dir)
-                self._start(home)
-                if not self._create_database(home):  # the server died just after it had answered
+                for _ in _patiently():
                     self._start(home)
-                    self._create_database(home)
-        return self.url()
+                    if self._create_database(home):
+                        return self.url()
+        raise EmbeddedPostgresError(f"PostgreSQL starts, and ends again and again.{end_of_log(home)}")
 
     def stop(self) -> None:
         """Ends the server if it runs, and waits for its end. Open transactions are rolled back.
@@ -230,7 +231,7 @@ class EmbeddedPostgres:
                 break
             # A cluster that was deleted below its running server.
             pid = path_lock.read_text(encoding="utf-8").split()[0]
-            self._run(home, ["pg_ctl", "kill", "QUIT", pid])
+            self._try(home, ["pg_ctl", "kill", "QUIT", pid])
         run(["/bin/rm", "-f", str(path), str(path_lock)], account=self._account)
         (home / "data" / "postmaster.pid").unlink(missing_ok=True)
 
@@ -244,14 +245,13 @@ class EmbeddedPostgres:
                     self._socket_dir.rmdir()
                 return
             if not asked and find_postmaster(home):
-                self._run(home, ["pg_ctl", "stop", "-W", "-m", "fast", "-D", "data"])
-                asked = True
+                asked = self._try(home, ["pg_ctl", "stop", "-W", "-m", "fast", "-D", "data"]).returncode == 0
         raise EmbeddedPostgresError(
             f"PostgreSQL was asked to stop, but still runs after {_PATIENCE_S} s.{end_of_log(home)}"
         )
 
     def _create_database(self, home: Path) -> bool:
-        """Makes the database if it is missing. False if no server is there any more."""
+        """Makes the database if it is missing. False if the server died just after it had answered."""
         options = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self._socket_dir), "-p", str(PORT)]
         psql = [str(self.binary("psql")), *options, "-U", "croupier", "-d", "postgres"]
         done = run(psql, stdin=_CREATE_DATABASE)
@@ -261,11 +261,14 @@ class EmbeddedPostgres:
             )
         return done.returncode == 0
 
-    def _run(self, home: Path, command: list[str], lock: int | None = None) -> None:
+    def _try(self, home: Path, command: list[str], *keep_open: int) -> CompletedProcess[str]:
         """Runs a program as the server's user, in the home: relative paths need no quoting in its shells."""
         program = str(self._programs / command[0])
-        keep_open = () if lock is None else (lock,)
-        done = run([program, *command[1:]], account=self._account, cwd=home, keep_open=keep_open)
+        return run([program, *command[1:]], account=self._account, cwd=home, keep_open=keep_open)
+
+    def _run(self, home: Path, command: list[str], lock: int) -> None:
+        """Runs a program that inherits the lock, and must succeed."""
+        done = self._try(home, command, lock)
         if done.returncode != 0:
             output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-10:])
             raise EmbeddedPostgresError(

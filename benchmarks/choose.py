@@ -17,6 +17,7 @@ import numpy as np
 from bandits.beta import BetaPosterior
 from bandits.selection import StickyRace, cumulative, uniform_choice
 from bandits.winning import probability_best
+from benchmarks.results import save
 
 ARMS: Final = (2, 10, 100, 1000)
 ROUNDS: Final = 31
@@ -148,6 +149,7 @@ def _failures(n_arms: int, figures: Mapping[str, Any]) -> list[str]:
 def main() -> int:
     """Print the table; the exit code."""
     result = run()
+    save("choose", result)
     print("                 µs per choice              draw over        P(best), ms      error against")
     print("  arms   uniform    sticky      draw   uniform   sticky    usual   hardest   double resolution")
     for n_arms, figures in result["arms"].items():

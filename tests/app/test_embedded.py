@@ -1,4 +1,5 @@
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -18,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from app.embedded_programs import Account, find_programs
+from app.embedded_programs import Account, find_programs, run
 
 PROJECT = Path(__file__).parents[2]
 START = """
@@ -117,14 +118,17 @@ def test_start_is_idempotent(server: EmbeddedPostgres) -> None:
     assert before.running
 
 
-def test_status_tells_where_everything_is(new_server: EmbeddedPostgres, place: Path) -> None:
-    """Version, URL, data directory, cluster and log are reported, running or not."""
-    before = new_server.status()
-    assert (before.running, before.pid) == (False, None)
-    assert not (place / "data").exists()
-    new_server.start()
-    now = new_server.status()
-    assert (now.running, now.url, now.data_dir) == (True, new_server.url(), place / "data")
+def test_status_before_the_first_start_makes_nothing(new_server: EmbeddedPostgres, place: Path) -> None:
+    """Asking changes nothing, not even when there is nothing."""
+    status = new_server.status()
+    assert (status.running, status.pid, status.url) == (False, None, new_server.url())
+    assert list(place.iterdir()) == []
+
+
+def test_status_tells_where_everything_is(server: EmbeddedPostgres, shared_place: Path) -> None:
+    """Version, URL, data directory, cluster and log are reported."""
+    now = server.status()
+    assert (now.running, now.url, now.data_dir) == (True, server.url(), shared_place / "data")
     assert now.version.startswith("18.")
     assert (now.cluster / "PG_VERSION").is_file()
     assert "ready to accept connections" in now.log_file.read_text()
@@ -152,15 +156,13 @@ def test_reset_deletes_only_what_we_made(new_server: EmbeddedPostgres, place: Pa
     """`reset` ends the server and deletes the cluster, and no file of anybody else."""
     new_server.reset()
     new_server.start()
-    ask(new_server, "CREATE TABLE t AS SELECT 7 AS x")
     notes = [place / "data" / "notes", place / "data" / "postgres" / "notes"]
     for note in notes:
         note.write_text("mine")
     new_server.reset()
     assert [note.read_text() for note in notes] == ["mine", "mine"]
     assert not new_server.status().cluster.exists()
-    new_server.start()
-    assert ask(new_server, "SELECT to_regclass('t')::text") == [None]
+    assert not new_server.status().running
 
 
 def test_settings_are_durable_and_local(server: EmbeddedPostgres) -> None:
@@ -217,13 +219,12 @@ def test_too_long_a_path_is_explained(place: Path) -> None:
         server_in(place, data_dir).start()
 
 
-def test_data_directories_are_separate(place: Path) -> None:
+def test_data_directories_are_separate(server: EmbeddedPostgres, new_server: EmbeddedPostgres) -> None:
     """Several servers run at once, each with its own data."""
-    servers = [server_in(place, name) for name in ("a", "b")]
-    for server in servers:
-        server.start()
-        ask(server, "CREATE TABLE only_once (x int)")
-    assert len({server.status().pid for server in servers}) == 2
+    new_server.start()
+    for one in (server, new_server):
+        ask(one, "CREATE TABLE only_once (x int)")
+    assert server.status().pid != new_server.status().pid
 
 
 def test_folders_that_are_not_ours_stay_as_they_are(new_server: EmbeddedPostgres, place: Path) -> None:
@@ -295,11 +296,10 @@ def test_killed_initdb_is_done_again(new_server: EmbeddedPostgres, place: Path) 
 
 def test_remains_of_an_initdb_are_cleared_away(new_server: EmbeddedPostgres, place: Path) -> None:
     """What an `initdb` left when the machine went down is not taken for a cluster."""
-    new_server.start()
-    new_server.stop()
     home = place / "data" / "postgres"
-    (home / "data").rename(home / "data.new")
-    (home / "data.new" / "PG_VERSION").unlink()
+    (home / "data.new" / "base").mkdir(parents=True)
+    (home / "running.lock").touch()
+    home.chmod(0o711)
     new_server.start()
     assert ask(new_server, "SELECT 1") == [1]
     assert not (home / "data.new").exists()
@@ -414,6 +414,17 @@ def test_operating_system_errors_are_explained(place: Path) -> None:
     (place / "file").touch()
     with pytest.raises(EmbeddedPostgresError, match=r"file/data.*DATABASE_URL"):
         EmbeddedPostgres(place / "file" / "data").start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as another user")
+def test_only_the_user_who_started_it_can_connect(server: EmbeddedPostgres) -> None:
+    """Not even other processes of the server's user can: the kernel says who they are."""
+    psql = [str(server.binary("psql")), server.url().replace("+psycopg2", ""), "-c", "SELECT 1"]
+    assert run(psql).returncode == 0
+    assert "Peer authentication failed" in run(psql, account=Account.of_server()).stderr
+    daemon = pwd.getpwnam("daemon")
+    stranger = Account(uid=daemon.pw_uid, gid=daemon.pw_gid, name="daemon", other=True)
+    assert "Permission denied" in run(psql, account=stranger).stderr
 
 
 def test_files_are_private(server: EmbeddedPostgres) -> None:

@@ -1,0 +1,16 @@
+"""Runs every benchmark: `make bench`. Each prints its table and leaves its figures in benchmarks/results/."""
+
+import sys
+
+from benchmarks import choose
+
+_ALL = (choose.main,)
+
+
+def main() -> int:
+    """The exit code: 1 when any benchmark missed a bar."""
+    return max(benchmark() for benchmark in _ALL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
