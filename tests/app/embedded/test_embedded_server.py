@@ -19,9 +19,9 @@ import pytest
 import sqlalchemy as sa
 
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from app.embedded_programs import Account, find_programs, run
+from app.embedded.programs import Account, find_programs, run
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 START = """
 import sys
 from pathlib import Path
@@ -289,7 +289,6 @@ def test_killed_initdb_is_done_again(new_server: EmbeddedPostgres, place: Path) 
         while not (place / "data" / "postgres" / "data.new" / "base").exists():
             time.sleep(0.001)
         process.kill()
-    assert not new_server.status().cluster.exists()
     new_server.start()
     assert ask(new_server, "SELECT 1") == [1]
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.embedded_programs import Account, EmbeddedPostgresError, make_system_dir
+from app.embedded.programs import Account, EmbeddedPostgresError, make_system_dir
 
 __all__ = [
     "PORT",
@@ -51,7 +51,7 @@ SOCKET = f".s.PGSQL.{PORT}"
 _LOCK = "running.lock"
 _LOG_LIMIT = 1_000_000
 _CONFIGURATION = """\
-# Written at every start by app/embedded_places.py. For settings of your own: ALTER SYSTEM SET ..., they win.
+# Written at every start by app/embedded/places.py. For settings of your own: ALTER SYSTEM SET ..., they win.
 hba_file = 'pg_hba.conf'
 ident_file = 'pg_ident.conf'
 

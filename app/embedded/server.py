@@ -1,6 +1,6 @@
 """An embedded PostgreSQL: the real server, from a Python package, behind a life cycle of our own.
 
-`app/embedded_places.py` says where its files are, `app/embedded_programs.py` as whom it runs, and
+`app/embedded/places.py` says where its files are, `app/embedded/programs.py` as whom it runs, and
 docs/adr/0003-embedded-postgresql.md why it is so.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from urllib.parse import quote
 
-from app.embedded_places import (
+from app.embedded.places import (
     PORT,
     SOCKET,
     SYSTEM_DIR,
@@ -31,7 +31,7 @@ from app.embedded_places import (
     try_lock,
     write_configuration,
 )
-from app.embedded_programs import Account, EmbeddedPostgresError, find_programs, run, runtime_for
+from app.embedded.programs import Account, EmbeddedPostgresError, find_programs, run, runtime_for
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "Status"]
 
