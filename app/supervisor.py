@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from gevent import monkey
+
 from app.errors import ConfigurationError
 from app.settings import SUPERVISOR
 
@@ -78,12 +80,16 @@ def stop_with_parent() -> None:
     if parent is None:
         return
 
+    # A thread of the operating system even where gevent has replaced Python's: gunicorn forks its workers, and a
+    # greenlet would be copied into each.
+    sleep = monkey.get_original("time", "sleep")
+
     def watch() -> None:
         while str(os.getppid()) == parent:
-            time.sleep(0.5)
+            sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    monkey.get_original("_thread", "start_new_thread")(watch, ())
 
 
 def check_port_free(host: str, port: int) -> None:

@@ -13,7 +13,7 @@ from app.services import Services
 from app.settings import WORKER_SLOT, Settings
 from monitoring.logs import configure
 
-__all__ = ["build"]
+__all__ = ["build", "wait_with_gevent"]
 
 
 def build() -> Flask:
@@ -22,13 +22,13 @@ def build() -> Flask:
     configure(settings.log_level, role="web")
     if settings.database_url is None:
         raise ConfigurationError("A web worker needs DATABASE_URL; `croupier up` starts an embedded PostgreSQL")
-    psycopg2.extensions.set_wait_callback(_wait_with_gevent)
+    psycopg2.extensions.set_wait_callback(wait_with_gevent)
     services = Services.build(settings, settings.database_url, shard=int(os.environ[WORKER_SLOT]))
     services.start()
     return create_app(services)
 
 
-def _wait_with_gevent(connection: psycopg2.extensions.connection) -> None:
+def wait_with_gevent(connection: psycopg2.extensions.connection) -> None:
     """Lets other requests run while the driver waits for the database (psycopg's documented green mode)."""
     while (state := connection.poll()) != POLL_OK:
         if state == POLL_READ:
