@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = tuple(Scope)
+
+# The keys that we make, and their public prefix.
+_OWN_FORM = re.compile(r"(ck_[0-9a-f]{8})\.")
 
 # An unknown key makes a worker read the keys anew, so that a new one works at once; not more often than this,
 # so that strangers cannot make it read all the time.
@@ -98,9 +102,9 @@ def ensure_key(database: Database, key: str) -> None:
 
 
 def _prefix_of(key: str) -> str:
-    """The part that finds a key. One without a dot, as a bootstrap key may be, is found by a hash of its own."""
-    prefix, dot, _ = key.partition(".")
-    return prefix if dot else hashlib.sha256(b"prefix:" + key.encode()).hexdigest()[:12]
+    """The part that finds a key. Of one that came from outside no part is public: a hash of its own finds it."""
+    form = _OWN_FORM.match(key)
+    return form[1] if form else hashlib.sha256(b"prefix:" + key.encode()).hexdigest()[:12]
 
 
 def _digest_of(key: str) -> bytes:

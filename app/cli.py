@@ -182,7 +182,13 @@ def keys() -> None:
 
 @keys.command("create")
 @click.option("--name", required=True, help="Who or what the key is for.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice([*ALL_SCOPES]), help="Default: every scope.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([str(scope) for scope in ALL_SCOPES]),
+    help="Default: every scope.",
+)
 def keys_create(name: str, scopes: tuple[str, ...]) -> None:
     """Makes a key and prints it, this once."""
     key = new_key()

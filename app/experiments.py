@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.learning import evidence_of, publish_allocation, read_counts
-from app.specification import Arm, Reward, Specification, State, check, epoch_changes
+from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
 from app.store import audit
 from app.store import experiments as store
 from app.store.database import Database
@@ -65,13 +65,9 @@ def put(
     """
     check(specification)
     with database.transaction() as connection:
-        created = if_match is None and store.add(connection, key, specification, state, secrets.token_bytes(16))
-        experiment = _existing(store.find(connection, key, lock=True), key)
-        if created:
-            _save_arms(connection, experiment, old=None)
-            _allocate(connection, experiment)
-            audit.record(connection, actor=actor, action="create", subject=key, after=_as_json(specification))
-        else:
+        created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
+        if not created:
+            experiment = _existing(store.find(connection, key, lock=True), key)
             _replace(connection, experiment, specification, if_match=if_match, actor=actor)
         return _existing(store.find(connection, key), key), created
 
@@ -83,13 +79,11 @@ def create(database: Database, key: str, specification: Specification, *, state:
         InvalidInput: the specification contradicts itself.
         Conflict: the key is taken.
     """
+    check(specification)
     with database.transaction() as connection:
-        if store.find(connection, key):
+        if not _add(connection, key, specification, state=state, actor=actor):
             raise Conflict(f"Experiment {key!r} exists; PUT or PATCH changes it")
-    experiment, created = put(database, key, specification, state=state, if_match=None, actor=actor)
-    if not created:
-        raise Conflict(f"Experiment {key!r} exists; PUT or PATCH changes it")
-    return experiment
+        return _existing(store.find(connection, key), key)
 
 
 def patch(
@@ -134,6 +128,17 @@ def change_state(database: Database, key: str, action: Action, *, actor: str) ->
         return _existing(store.find(connection, key), key)
 
 
+def _add(connection: sa.Connection, key: str, specification: Specification, *, state: State, actor: str) -> bool:
+    """Stores a new experiment; False when the key is taken."""
+    if not store.add(connection, key, specification, state, secrets.token_bytes(16)):
+        return False
+    experiment = _existing(store.find(connection, key), key)
+    _save_arms(connection, experiment, old=None)
+    _allocate(connection, experiment)
+    audit.record(connection, actor=actor, action="create", subject=key, after=_as_json(specification))
+    return True
+
+
 def _replace(
     connection: sa.Connection,
     old: Experiment,
@@ -145,7 +150,7 @@ def _replace(
     """Stores another specification, if it is another."""
     if if_match is not None and if_match != old.version:
         raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
-    if specification == old.specification:
+    if same(specification, old.specification):
         return
     epoch = old.epoch + epoch_changes(old.specification, specification)
     store.replace(connection, old, specification, epoch=epoch)
@@ -166,13 +171,17 @@ def _save_arms(connection: sa.Connection, experiment: Experiment, *, old: Specif
         for position, arm in enumerate(specification.arms)
     ]
     gone = known.keys() - {record.key for record in records}
-    retired = [replace(known[key], state="retired") for key in sorted(gone)]
+    # An arm that comes back goes on learning where it was, unless the reward has changed meanwhile.
+    retired = [
+        replace(known[key], state="retired", since_epoch=experiment.epoch if afresh else known[key].since_epoch)
+        for key in sorted(gone)
+    ]
     store.save_arms(connection, experiment.key, records + retired)
 
 
 def _arm_record(arm: Arm, position: int, old: ArmRecord | None, *, epoch: int, afresh: bool) -> ArmRecord:
     """An arm's row. Another recommender is another version, of which the old outcomes say nothing."""
-    same_recommender = old is not None and old.specification.recommender == arm.recommender
+    same_recommender = old is not None and same(old.specification.recommender, arm.recommender)
     return ArmRecord(
         key=arm.key,
         position=position,

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from app.errors import Unavailable
-from app.learning import evidence_of, publish_allocation, read_counts
+from app.learning import Evidence, evidence_of, publish_allocation, read_counts
 from app.roles import run_as_only_one
 from app.store import allocations, experiments
 from app.store.database import Database
+from app.store.experiments import Experiment
 
 __all__ = ["learn_once", "run"]
 
@@ -48,22 +49,21 @@ def learn_pass(database: Database) -> int:
 def learn_once(database: Database, key: str, now: datetime) -> bool:
     """Makes a new allocation for one experiment if its statistics have changed; says whether it did."""
     with database.transaction() as connection:
-        if not _has_news(connection, key, now):
+        if not _news(connection, experiments.find(connection, key), now):
             return False
-        # Looked at again under the lock: a change of configuration may have come in between.
+        # Looked at again under the lock: another learner or a change of configuration may have come in between.
         experiment = experiments.find(connection, key, lock=True)
-        if experiment is None:
+        evidence = _news(connection, experiment, now)
+        if experiment is None or evidence is None:
             return False
-        evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
         publish_allocation(connection, experiment, evidence, data_as_of=now, cause="learned")
         return True
 
 
-def _has_news(connection: sa.Connection, key: str, now: datetime) -> bool:
-    """Whether the statistics differ from those that the allocation in force was made from."""
-    experiment = experiments.find(connection, key)
-    current = experiment and allocations.find(connection, key, experiment.allocation)
+def _news(connection: sa.Connection, experiment: Experiment | None, now: datetime) -> Evidence | None:
+    """The evidence, if it differs from that which the allocation in force was made from."""
+    current = experiment and allocations.find(connection, experiment.key, experiment.allocation)
     if not experiment or not current or now - current.created_at < _REST:
-        return False
+        return None
     evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
-    return evidence.as_mapping() != current.evidence
+    return evidence if evidence.as_mapping() != current.evidence else None

@@ -33,6 +33,8 @@ def run_as_only_one(
                 work()
         except Unavailable as error:
             log.warning("waiting for the database: %s", error)
+            if lease:
+                lease.release()
             lease = None
         except Exception:  # a fault in one pass must not end the role; the log shows it and the next pass tries again
             log.exception("a pass failed")

@@ -93,14 +93,17 @@ class Settings:
             for name in sorted(environment)
             if name.startswith(PREFIX) and name not in table and name not in {WORKER_SLOT, SUPERVISOR}
         ]
-        values: dict[str, Any] = {}
+        options = {name: value for name, value in overrides.items() if value is not None}
+        values: dict[str, Any] = dict(options)
         for variable, f in table.items():
-            if environment.get(variable, "") != "":
-                try:
-                    values[f.name] = _read(f.metadata, environment[variable])
-                except ValueError as error:
-                    faults.append(f"{variable}={environment[variable]!r}: {error}")
-        values.update((name, value) for name, value in overrides.items() if value is not None)
+            text = environment.get(variable, "")
+            try:
+                if f.name in options:
+                    _check(f.metadata, options[f.name])
+                elif text != "":
+                    values[f.name] = _check(f.metadata, f.metadata["read"](text))
+            except ValueError as error:
+                faults.append(f"{variable}={options.get(f.name, text)!r}: {error}")
         faults += _contradictions(values)
         if faults:
             raise ConfigurationError("\n".join(faults))
@@ -116,9 +119,8 @@ def variable_of(setting: Any) -> str:  # noqa: ANN401 - a dataclasses.Field, whi
     return str(setting.metadata["variable"] or PREFIX + setting.name.upper())
 
 
-def _read(row: Mapping[str, Any], text: str) -> object:
-    """One value from text, checked against its limits."""
-    value = row["read"](text)
+def _check(row: Mapping[str, Any], value: Any) -> object:  # noqa: ANN401 - of the setting's type
+    """The value, if it lies within its limits."""
     if row["low"] is not None and not row["low"] <= value <= row["high"]:
         raise ValueError(f"must lie within {row['low']} and {row['high']}")
     return value

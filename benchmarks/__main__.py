@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose
+from benchmarks import choose, serving
 
-_ALL = (choose.main,)
+_ALL = (choose.main, serving.main)
 
 
 def main() -> int:

@@ -25,6 +25,13 @@ def answer_at_once() -> Response:
     return jsonify(status="ok")
 
 
+@bare.get("/alive")
+@obvious.get("/alive")
+def alive() -> Response:
+    """For the benchmark to know when they are up."""
+    return jsonify(status="alive")
+
+
 @obvious.post("/v1/recommendations")
 def answer_after_an_insert() -> Response:
     """Draws an arm, inserts a row, commits, answers."""
@@ -34,7 +41,8 @@ def answer_after_an_insert() -> Response:
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO obvious_decisions (experiment, unit, arm, propensity) VALUES (%s, %s, %s, %s) RETURNING id",
+                "INSERT INTO obvious_decisions (experiment, unit, arm, propensity)"
+                " VALUES (%s, %s, %s, %s) RETURNING id",
                 (wanted["experiment"], wanted["unit"], arm, 0.5),
             )
             (decision_id,) = cursor.fetchone() or (None,)

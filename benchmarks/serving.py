@@ -1,20 +1,18 @@
-"""Durable decisions beside an empty view and the obvious service, by wrk.
+"""Durable decisions and feedback beside an empty view and the obvious service.
 
-Run with `python -m benchmarks.serving`. All of it shares this machine: client, servers, database. So only ratios of
-one interleaved run mean anything; figures are medians over rounds.
+Run with `python -m benchmarks.serving`. Client, servers and database share this machine, so only ratios mean
+anything, and only within a round: each round measures everything in turn, and the medians are taken over rounds.
 """
 
-import json
 import os
-import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,153 +20,161 @@ import psycopg2
 import urllib3
 
 from app.embedded import EmbeddedPostgres
+from benchmarks import wrk
 from benchmarks.results import save
+from benchmarks.wrk import Run
+from tests.running import Api, until
 
-_KEY = "benchmark-key-with-every-scope"
 _ROOT = Path(__file__).parents[1]
 _ROUNDS = int(os.environ.get("ROUNDS", "5"))
-_SECONDS = int(os.environ.get("SECONDS_EACH", "4"))
-_PORTS = {"croupier": 8310, "bare": 8311, "obvious": 8312}
-_BODY = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
-_EXPERIMENT = {
-    "arms": [
-        {"key": arm, "recommender": {"kind": "static", "items": [f"{arm}{i}" for i in range(10)]}} for arm in "ab"
-    ]
-}
-# (figure, numerator, denominator, connections, bar, goal); a ratio of rates must reach its bar.
-_BARS = (
-    ("decisions/s ÷ bare, 32 connections", "croupier", "bare", 32, 0.5, 0.75),
-    ("decisions/s ÷ bare, 128 connections", "croupier", "bare", 128, 0.7, 0.85),
-    ("decisions/s ÷ obvious, 32 connections", "croupier", "obvious", 32, 2.0, 3.0),
+_SECONDS = float(os.environ.get("SECONDS_EACH", "4"))
+_CROUPIER, _BARE, _OBVIOUS = (f"http://127.0.0.1:{port}" for port in (8310, 8311, 8312))
+_DECISION = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
+_ITEMS = [str(i) for i in range(10)]
+_EXPERIMENT = {"arms": [{"key": a, "recommender": {"kind": "static", "items": _ITEMS}} for a in "ab"]}
+
+Round = dict[str, Run]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A ratio within a round, and the bar that its median must meet."""
+
+    figure: str
+    ratio: Callable[[Round], float]
+    required: float
+    goal: float
+    at_most: bool = False
+
+    def met_by(self, value: float) -> bool:
+        """Whether the requirement is met."""
+        return value <= self.required if self.at_most else value >= self.required
+
+
+_CLAIMS = (
+    Claim("decisions/s ÷ bare, 32 connections", lambda r: r["decide 32"].rate / r["bare 32"].rate, 0.5, 0.75),
+    Claim("decisions/s ÷ bare, 128 connections", lambda r: r["decide 128"].rate / r["bare 128"].rate, 0.7, 0.85),
+    Claim("decisions/s ÷ obvious service", lambda r: r["decide 32"].rate / r["obvious 32"].rate, 2.0, 3.0),
+    Claim(
+        "p50, one client ÷ (INSERT and COMMIT + bare)",
+        lambda r: r["decide 1"].p50 / (r["insert"].p50 + r["bare 1"].p50),
+        2.0,
+        1.3,
+        at_most=True,
+    ),
+    Claim("p99 at half the peak ÷ bare's", lambda r: r["half"].p99 / r["bare half"].p99, 4.0, 2.0, at_most=True),
+    Claim("feedback events/s ÷ bare, single", lambda r: r["feedback"].rate / r["bare 32"].rate, 0.4, 0.6),
+    Claim("feedback events/s ÷ bare, bulk of 1,000", lambda r: 1000 * r["bulk"].rate / r["bare 32"].rate, 2.0, 4.0),
+    Claim("batch of 100: decisions/s ÷ single", lambda r: 100 * r["batch"].rate / r["decide 32"].rate, 5.0, 9.0),
 )
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def main() -> int:
     """Prints the table; the exit code."""
-    if shutil.which("wrk") is None:
+    if not wrk.installed():
         print("serving: skipped, wrk is not installed (Debian: apt-get install wrk)")
         return 0
-    result = run()
-    save("serving", result)
-    failed = False
-    print(f"{'figure':44} {'measured':>9} {'required':>9} {'goal':>6}")
-    for row in result["figures"]:
-        failed |= not row["passed"]
-        print(f"{row['figure']:44} {row['measured']:9.2f} {row['required']:9.2f} {row['goal']:6.2f}")
-    for connections, latencies in result["latency_ms"].items():
-        print(f"latency at {connections} connections, p50/p99 ms: {latencies}")
-    return int(failed)
+    rounds = run()
+    medians = {claim: statistics.median(claim.ratio(r) for r in rounds) for claim in _CLAIMS}
+    print(f"{'figure':48} {'measured':>9} {'required':>9} {'goal':>6}")
+    for claim, value in medians.items():
+        bar = f"{'≤' if claim.at_most else '≥'} {claim.required:g}"
+        print(f"{claim.figure:48} {value:9.2f} {bar:>9} {claim.goal:6g}  {'' if claim.met_by(value) else 'FAILED'}")
+    save("serving", _as_json(rounds, medians))
+    return int(not all(claim.met_by(value) for claim, value in medians.items()))
 
 
-def run() -> dict[str, Any]:
-    """All figures."""
+def run() -> list[Round]:
+    """All rounds."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="croupier-bench-")))
-        stack.enter_context(_servers(folder))
-        measured = {c: _measure(c, folder) for c in (1, 32, 128)}
-    figures = []
-    for figure, above, below, connections, bar, goal in _BARS:
-        ratio = statistics.median(
-            a["rate"] / b["rate"]
-            for a, b in zip(measured[connections][above], measured[connections][below], strict=True)
-        )
-        figures.append(
-            {"figure": figure, "measured": ratio, "required": bar, "goal": goal, "passed": ratio >= bar}
-        )
-    latency = {
-        c: {
-            name: tuple(round(statistics.median(r[q] for r in rounds) * 1e3, 2) for q in ("p50", "p99"))
-            for name, rounds in servers.items()
-        }
-        for c, servers in measured.items()
-    }
-    rates = {c: {n: [round(r["rate"]) for r in rounds] for n, rounds in s.items()} for c, s in measured.items()}
-    return {"figures": figures, "latency_ms": latency, "rates": rates}
+        database_url = stack.enter_context(_servers(folder))
+        ids = _some_decisions()
+        return [_round(folder, database_url, ids) for _ in range(_ROUNDS)]
 
 
-def _measure(connections: int, folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Rounds of every server, in turn."""
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in _PORTS}
-    for _ in range(_ROUNDS):
-        for name, port in _PORTS.items():
-            rounds[name].append(_wrk(port, connections, folder))
-    return rounds
+def _round(folder: Path, database_url: str, ids: list[str]) -> Round:
+    def measure(url: str, script: str, connections: int) -> Run:
+        return wrk.measure(url, script, folder, connections=connections, seconds=_SECONDS)
+
+    single = wrk.constant(_DECISION)
+    batch = wrk.constant({"requests": [_DECISION] * 100}, path="/v1/recommendations/batch")
+    r: Round = {}
+    for connections in (1, 32, 128):
+        r[f"bare {connections}"] = measure(_BARE, single, connections)
+        r[f"decide {connections}"] = measure(_CROUPIER, single, connections)
+    r["obvious 32"] = measure(_OBVIOUS, single, 32)
+    r["insert"] = _insert_and_commit(database_url)
+    # 32 connections that each wait between two requests make half of the peak's rate.
+    pause_ms = 32 / (r["decide 32"].rate / 2) * 1000 - r["decide 1"].p50 * 1000
+    paced = wrk.constant(_DECISION, delay_ms=pause_ms)
+    r["half"], r["bare half"] = measure(_CROUPIER, paced, 32), measure(_BARE, paced, 32)
+    r["feedback"] = measure(_CROUPIER, wrk.feedback(ids, events=1), 32)
+    r["bulk"] = measure(_CROUPIER, wrk.feedback(ids, events=1000), 8)
+    r["batch"] = measure(_CROUPIER, batch, 8)
+    return r
 
 
-def _wrk(port: int, connections: int, folder: Path) -> dict[str, float]:
-    """One run of wrk: requests a second, and latencies in seconds."""
-    script = folder / "post.lua"
-    script.write_text(
-        'wrk.method = "POST"\n'
-        f'wrk.headers["Authorization"] = "Bearer {_KEY}"\n'
-        'wrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = {json.dumps(json.dumps(_BODY))}\n"
-    )
-    url = f"http://127.0.0.1:{port}/v1/recommendations"
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{_SECONDS}", "--latency", "-s", str(script), url]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in out:
-        raise RuntimeError(f"port {port} answered errors:\n{out}")
-    found = {q: re.search(rf"{q}%\s+([\d.]+)(us|ms|s)", out) for q in ("50", "99")}
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
-    seconds = {f"p{q}": float(m[1]) * _UNITS[m[2]] for q, m in found.items() if m}
-    return {"rate": float(rate[1]) if rate else 0.0, **seconds}
+def _insert_and_commit(database_url: str) -> Run:
+    """One INSERT and COMMIT after the other, by psycopg2, without any service."""
+    connection = psycopg2.connect(database_url)
+    took = []
+    end = time.monotonic() + _SECONDS / 2
+    while time.monotonic() < end:
+        begin = time.perf_counter()
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO obvious_decisions (experiment, unit, arm, propensity) VALUES ('b', 'u', 'a', 1)"
+            )
+        took.append(time.perf_counter() - begin)
+    connection.close()
+    took.sort()
+    return Run(len(took) / sum(took), took[len(took) // 2], took[len(took) * 99 // 100])
 
 
 @contextmanager
-def _servers(folder: Path) -> Iterator[None]:
-    """Croupier, the bare view and the obvious service, each with two workers, and one PostgreSQL."""
+def _servers(folder: Path) -> Iterator[str]:
+    """Croupier, the bare view and the obvious service, each with two workers, on one PostgreSQL; yields its URL."""
     postgres = EmbeddedPostgres(folder)
-    url = postgres.start()
-    plain_url = url.replace("postgresql+psycopg2://", "postgresql://")
+    url = postgres.start().replace("postgresql+psycopg2://", "postgresql://")
     environment = {
         **os.environ,
-        "CROUPIER_BOOTSTRAP_KEY": _KEY,
-        "CROUPIER_PORT": str(_PORTS["croupier"]),
+        "CROUPIER_BOOTSTRAP_KEY": wrk.KEY,
+        "CROUPIER_PORT": _CROUPIER.rpartition(":")[2],
         "CROUPIER_DATA_DIR": str(folder),
         "CROUPIER_LOG_LEVEL": "warning",
-        "DATABASE_URL": plain_url,
+        "DATABASE_URL": url,
+        "OPENBLAS_NUM_THREADS": "1",
     }
-    processes = [_start([sys.executable, "-m", "app.cli", "up"], environment)]
+    commands = [[sys.executable, "-m", "app.cli", "up"], _gunicorn("bare", _BARE), _gunicorn("obvious", _OBVIOUS)]
+    processes = [subprocess.Popen(command, env=environment, cwd=_ROOT) for command in commands]
     try:
-        _await_ready(f"http://127.0.0.1:{_PORTS['croupier']}/readyz")
-        _prepare(plain_url)
-        processes += [_start(_gunicorn(name), environment) for name in ("bare", "obvious")]
-        for name in ("bare", "obvious"):
-            _await_ready(f"http://127.0.0.1:{_PORTS[name]}/")
-        yield
+        _prepare(url)
+        yield url
     finally:
         for process in processes:
             process.terminate()
+        for process in processes:
             process.wait(30)
         postgres.stop()
 
 
-def _gunicorn(name: str) -> list[str]:
+def _gunicorn(name: str, url: str) -> list[str]:
     """The same server and kind of worker as Croupier's."""
     options = ["--worker-class", "gevent", "--workers", "2", "--keep-alive", "75", "--no-control-socket"]
-    bind = ["--bind", f"127.0.0.1:{_PORTS[name]}", "--log-level", "warning"]
+    bind = ["--bind", url.removeprefix("http://"), "--log-level", "warning"]
     return [sys.executable, "-m", "gunicorn", *options, *bind, f"benchmarks.rivals:{name}"]
 
 
-def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env=dict(environment), cwd=_ROOT)
-
-
-def _prepare(url: str) -> None:
+def _prepare(database_url: str) -> None:
     """The experiment, and the obvious service's table."""
-    http = urllib3.PoolManager()
-    headers = {"Authorization": f"Bearer {_KEY}"}
-    answer = http.request(
-        "PUT",
-        f"http://127.0.0.1:{_PORTS['croupier']}/v1/experiments/bench",
-        body=json.dumps(_EXPERIMENT),
-        headers=headers,
-    )
-    if answer.status not in {200, 201}:
-        raise RuntimeError(answer.data.decode())
-    connection = psycopg2.connect(url)
+    api = Api(_CROUPIER, wrk.KEY)
+    until(lambda: _answers(api, "/readyz"), "Croupier to be ready")
+    for url in (_BARE, _OBVIOUS):
+        other = Api(url, None)
+        until(lambda other=other: _answers(other, "/alive"), f"{url} to answer")  # type: ignore[misc]
+    api.put("/v1/experiments/bench", _EXPERIMENT).ok()
+    connection = psycopg2.connect(database_url)
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE obvious_decisions (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, experiment text,"
@@ -177,17 +183,25 @@ def _prepare(url: str) -> None:
     connection.close()
 
 
-def _await_ready(url: str) -> None:
-    http = urllib3.PoolManager(retries=False)
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            if http.request("GET", url).status in {200, 404}:
-                return
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError(f"{url} is not ready after 30 s")
+def _some_decisions() -> list[str]:
+    """Ids of 2,000 decisions, for feedback."""
+    api = Api(_CROUPIER, wrk.KEY)
+    batches = [api.post("/v1/recommendations/batch", {"requests": [_DECISION] * 500}).ok() for _ in range(4)]
+    return [result["decision_id"] for batch in batches for result in batch["results"]]
+
+
+def _answers(api: Api, path: str) -> bool:
+    try:
+        return api.get(path).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def _as_json(rounds: list[Round], medians: dict[Claim, float]) -> dict[str, Any]:
+    return {
+        "figures": {claim.figure: value for claim, value in medians.items()},
+        "rounds": [{name: vars(measured) for name, measured in r.items()} for r in rounds],
+    }
 
 
 if __name__ == "__main__":

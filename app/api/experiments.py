@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from app import experiments
 from app.api.http import actor, decode, read, reply, requires, services
-from app.api.query import moment, number
+from app.api.query import moment, number, whole
 from app.api.schemas import ExperimentView, NewExperiment
 from app.auth import Scope
 from app.errors import InvalidInput
@@ -28,7 +28,7 @@ blueprint = Blueprint("experiments", __name__, url_prefix="/v1/experiments")
 @requires(Scope.READ)
 def list_experiments() -> Response:
     """Experiments in the order of their keys, a page at a time."""
-    limit = int(number("limit", 100, low=1, high=1000))
+    limit = whole("limit", 100, low=1, high=1000)
     page = experiments.listed(services().database, after=request.args.get("after", ""), limit=limit)
     after = page[-1].key if len(page) == limit else None
     return reply({"experiments": [_view(experiment) for experiment in page], "next_after": after})
@@ -101,8 +101,8 @@ def get_arms(key: str) -> Response:
 @requires(Scope.READ)
 def get_history(key: str) -> Response:
     """Allocations over time, newest first, a page at a time."""
-    limit = int(number("limit", 100, low=1, high=1000))
-    before = int(number("before", 0, low=0, high=2**31 - 1)) or None
+    limit = whole("limit", 100, low=1, high=1000)
+    before = whole("before", 0, low=0, high=2**31 - 1) or None
     return reply(history_page(services().database, key, since=moment("since"), before=before, limit=limit))
 
 

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from flask import Blueprint, Response
 
-from app.api.http import decode, read, reply, requires, services
+from app.api.http import body, decode, decode_shape, reply, requires, services
 from app.api.ids import check_id
 from app.api.schemas import BulkFeedback, FeedbackAnswer, FeedbackRequest
 from app.auth import Scope
 from app.errors import InvalidInput
+from app.ids import time_of
 from app.serving.feedback import Verdict
 from app.store.feedback import FeedbackEvent
 
@@ -17,19 +18,21 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("feedback", __name__)
 
-# How far a client's clock may be ahead.
+# How far a client's clock may be ahead, and how long before its decision an event may seem to have happened.
 _AHEAD = timedelta(minutes=5)
+_BEHIND = timedelta(days=1)
+# The square of less would underflow in the statistics, which PostgreSQL refuses.
+_SMALLEST = 1e-100
 
 
 @blueprint.post("/v1/feedback")
 @requires(Scope.REWARD)
 def give_feedback() -> Response:
     """Records feedback; answers after it is committed."""
-    body = read(msgspec.Raw)
-    members = decode(body, dict[str, msgspec.Raw])
-    if "events" in members:
-        return reply({"results": _many(decode(body, BulkFeedback).events)})
-    return reply(_one(decode(body, FeedbackRequest)))
+    data = body()
+    if "events" in decode_shape(data, dict[str, msgspec.Raw]):
+        return reply({"results": _many(decode_shape(data, BulkFeedback).events)})
+    return reply(_one(decode(data, FeedbackRequest)))
 
 
 def _one(event: FeedbackRequest) -> FeedbackAnswer:
@@ -43,15 +46,15 @@ def _one(event: FeedbackRequest) -> FeedbackAnswer:
 
 def _many(bodies: list[msgspec.Raw]) -> list[FeedbackAnswer]:
     """Many events: what is wrong with one is its result, and the others are recorded."""
-    read_events = [_read_one(body) for body in bodies]
+    read_events = [_read_one(one) for one in bodies]
     good = [event for event in read_events if isinstance(event, FeedbackEvent)]
     verdicts = iter(services().feedback.commit(good) if good else ())
     return [_answer(next(verdicts)) if isinstance(event, FeedbackEvent) else event for event in read_events]
 
 
-def _read_one(body: msgspec.Raw) -> FeedbackEvent | FeedbackAnswer:
+def _read_one(one: msgspec.Raw) -> FeedbackEvent | FeedbackAnswer:
     try:
-        return _event_of(decode(body, FeedbackRequest))
+        return _event_of(decode(one, FeedbackRequest))
     except InvalidInput as error:
         return FeedbackAnswer(status="rejected", reason=error.detail)
 
@@ -60,8 +63,10 @@ def _event_of(event: FeedbackRequest) -> FeedbackEvent:
     """The event with its defaults filled in."""
     now = datetime.now(UTC)
     check_id(event.decision_id, services(), now)
-    if event.occurred_at is not None and event.occurred_at > now + _AHEAD:
-        raise InvalidInput.at("#/occurred_at", f"{event.occurred_at.isoformat()} is in the future: check the clock")
+    if 0 < abs(event.value) < _SMALLEST:
+        raise InvalidInput.at("#/value", f"{event.value:g} must be 0 or at least {_SMALLEST:g} in size")
+    if event.occurred_at is not None:
+        _check_moment(event.occurred_at, time_of(event.decision_id), now)
     return FeedbackEvent(
         decision_id=event.decision_id,
         metric=event.metric or "",
@@ -71,6 +76,13 @@ def _event_of(event: FeedbackRequest) -> FeedbackEvent:
         position=event.position,
         occurred_at=event.occurred_at or now,
     )
+
+
+def _check_moment(occurred_at: datetime, decided_at: datetime, now: datetime) -> None:
+    if occurred_at > now + _AHEAD:
+        raise InvalidInput.at("#/occurred_at", f"{occurred_at.isoformat()} is in the future: check the clock")
+    if occurred_at < decided_at - _BEHIND:
+        raise InvalidInput.at("#/occurred_at", f"{occurred_at.isoformat()} is before the decision: check the clock")
 
 
 def _answer(verdict: Verdict) -> FeedbackAnswer:

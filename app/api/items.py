@@ -27,7 +27,7 @@ def put_items() -> Response:
             item_id=item.item_id,
             title=item.title,
             category=item.category,
-            features=item.features,
+            features=None if item.features is None else tuple(map(_storable, item.features)),
             popularity=item.popularity,
         )
         for item in items
@@ -35,6 +35,11 @@ def put_items() -> Response:
     with services().database.transaction() as connection:
         version = store.upsert(connection, rows)
     return reply({"items": len(rows), "catalogue_version": version})
+
+
+def _storable(feature: float) -> float:
+    """The feature; one too small for PostgreSQL's `real`, which refuses it, is 0 for every purpose."""
+    return feature if abs(feature) > 1e-37 else 0.0
 
 
 def _refuse_repeated(items: list[ItemRequest]) -> None:

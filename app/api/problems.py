@@ -1,6 +1,7 @@
 """Every error of every route as one JSON shape: `application/problem+json` (RFC 9457). Made here and nowhere else."""
 
 import logging
+from urllib.parse import quote
 
 import msgspec
 from flask import Flask, Response, request
@@ -45,7 +46,7 @@ def problem_of(error: CroupierError, instance: str) -> Problem:
 
 
 def _answer_croupier_error(error: CroupierError) -> Response:
-    response = _response(problem_of(error, request.path))
+    response = _response(problem_of(error, _here()))
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
@@ -65,7 +66,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
             title=error.name,
             status=status,
             detail=error.description or error.name,
-            instance=request.path,
+            instance=_here(),
         )
     )
     if status == 405:
@@ -77,7 +78,12 @@ def _answer_bug(error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
     detail = "Something went wrong here, not at your side. The log of the service says what."
     title, kind = "Internal server error", "urn:croupier:problem:internal-server-error"
-    return _response(Problem(type=kind, title=title, status=500, detail=detail, instance=request.path))
+    return _response(Problem(type=kind, title=title, status=500, detail=detail, instance=_here()))
+
+
+def _here() -> str:
+    """The path of this request, as the URI reference that `instance` must be."""
+    return quote(request.path)
 
 
 def _response(problem: Problem) -> Response:

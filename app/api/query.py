@@ -7,7 +7,7 @@ from flask import request
 
 from app.errors import InvalidInput
 
-__all__ = ["moment", "number"]
+__all__ = ["moment", "number", "whole"]
 
 
 def number(name: str, default: float, *, low: float, high: float) -> float:
@@ -18,7 +18,7 @@ def number(name: str, default: float, *, low: float, high: float) -> float:
     """
     text = request.args.get(name)
     if text is None:
-        return default
+        return float(default)
     try:
         value = float(text)
     except ValueError:
@@ -26,6 +26,14 @@ def number(name: str, default: float, *, low: float, high: float) -> float:
     if not low <= value <= high:
         raise InvalidInput.at("#", f"query parameter {name}={text!r} must be a number within {low} and {high}")
     return value
+
+
+def whole(name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number within limits; raises as `number` does."""
+    value = number(name, default, low=low, high=high)
+    if not value.is_integer():
+        raise InvalidInput.at("#", f"query parameter {name}={value:g} must be a whole number")
+    return int(value)
 
 
 def moment(name: str) -> datetime | None:

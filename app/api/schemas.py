@@ -22,7 +22,8 @@ __all__ = [
 ]
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
-Finite = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
+# Far from where the square, or the sum of many squares, would overflow in the statistics.
+Finite = Annotated[float, Meta(ge=-1e100, le=1e100)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
 

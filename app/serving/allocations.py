@@ -3,6 +3,7 @@
 A request only looks up. When the database is away the last state goes on being used, however old.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from app.errors import NotFound
+from app.errors import NotFound, Unavailable
 from app.recommenders import Catalogue
 from app.specification import Arm, Specification, State, bucket_width
 from app.store import experiments, items, partitions
@@ -21,6 +22,8 @@ from app.store.experiments import Experiment
 from bandits.selection import StickyRace, cumulative, uniform_choice, unit_interval
 
 __all__ = ["Allocations", "Served"]
+
+log = logging.getLogger(__name__)
 
 # How often the decayed reward counts that `popular` orders by are read anew.
 _REWARDS_REST_S = 10.0
@@ -115,10 +118,29 @@ class Allocations:
             if catalogue_version != self._catalogue.version:
                 self._catalogue = Catalogue.build(items.every(connection), catalogue_version)
                 self._rewards_read_at = 0.0
-        self._load([key for key, revision in revisions.items() if self._revisions.get(key) != revision])
+        self._load_changed({key: made for key, made in revisions.items() if self._revisions.get(key) != made})
         if time.monotonic() - self._rewards_read_at >= _REWARDS_REST_S:
             self._prepare_catalogues()
         self.refreshed_at = time.monotonic()
+
+    def _load_changed(self, revisions: Mapping[str, tuple[int, int]]) -> None:
+        """Loads experiments. One that cannot be served, as a newer version's may be, does not hold up the others."""
+        try:
+            self._load(list(revisions))
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - whichever it is will be found when they are loaded one by one
+            for key, revision in revisions.items():
+                self._load_alone(key, revision)
+
+    def _load_alone(self, key: str, revision: tuple[int, int]) -> None:
+        try:
+            self._load([key])
+        except Unavailable:
+            raise
+        except Exception:  # what was served of it before, if anything, goes on being served until it changes again
+            log.exception("cannot serve this revision", extra={"experiment": key})
+            self._revisions = {**self._revisions, key: revision}
 
     def _load(self, keys: list[str]) -> None:
         """Loads some experiments. Mappings are replaced, not changed: requests read them meanwhile."""

@@ -1,33 +1,142 @@
 """Group commit: requests in flight share one transaction, and each is answered after it has committed.
 
-There is no timer. While one batch is being committed the next one fills: an idle service commits at once, a busy
+There is no timer. While one batch is being committed the next one fills; an idle service commits at once, a busy
 one in batches as large as the commits are slow.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from app.errors import Unavailable
 from app.store.database import Cursor, Database, DriverConnection, is_away, is_transient
 
-__all__ = ["GroupCommit"]
+__all__ = ["Batches", "GroupCommit"]
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
 class _Submission(Generic[Row, Result]):
-    """The rows of one request, and the promise of their results."""
+    """The rows of one caller, and where it finds their results."""
+
+    __slots__ = ("done", "error", "results", "rows", "taken")
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        self.future: Future[Sequence[Result]] = Future()
+        self.results: Sequence[Result] = ()
+        self.error: Exception | None = None
+        self.taken = threading.Lock()  # whoever gets it decides: the writer writes the rows, or the caller gives up
+        self.done = threading.Lock()  # free once there are results or an error
+        self.done.acquire()
+
+    def settle(self, results: Sequence[Result] = (), error: Exception | None = None) -> None:
+        self.results, self.error = results, error
+        self.done.release()
 
 
-class GroupCommit(Generic[Row, Result]):
-    """Commits the rows of concurrent callers together.
+class Batches(Generic[Row, Result]):
+    """Gathers the rows of concurrent callers and writes them together, in one thread.
+
+    Args:
+        write: writes rows, all or none, and returns the result of each, in order.
+        limit: most rows in one batch; one caller's rows are never split.
+        budget_s: how long a caller waits, seconds.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Row]], Sequence[Result]], *, limit: int, budget_s: float) -> None:
+        self._write_rows = write
+        self._limit = limit
+        self._budget_s = budget_s
+        self._open: deque[_Submission[Row, Result]] = deque()
+        self._wake = threading.Event()
+        self._starting = threading.Lock()
+        self._writer: threading.Thread | None = None
+        self._closed = False
+
+    def commit(self, rows: Sequence[Row]) -> Sequence[Result]:
+        """Returns the result of each row once all are written.
+
+        Raises:
+            Unavailable: they were not written within the budget. Rows that had not been sent by then never will be;
+                whether those in flight were written is not known.
+        """
+        submission = _Submission[Row, Result](rows)
+        if self._closed:
+            raise Unavailable("The service is shutting down; try again")
+        if self._writer is None:
+            self._start_writer()
+        self._open.append(submission)
+        self._wake.set()
+        if not submission.done.acquire(timeout=self._budget_s):
+            submission.taken.acquire(blocking=False)
+            raise Unavailable("The database did not commit in time; retry with the same ids")
+        if submission.error is not None:
+            raise submission.error
+        return submission.results
+
+    def close(self) -> None:
+        """Writes what is open, then stops."""
+        self._closed = True
+        self._wake.set()
+        if self._writer:
+            self._writer.join(self._budget_s)
+
+    def _start_writer(self) -> None:
+        """Starts the writer with the first row: a server that forks must not fork it."""
+        with self._starting:
+            if self._writer is None:
+                writer = threading.Thread(target=self._run, name="journal", daemon=True)
+                writer.start()
+                self._writer = writer
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait()
+            self._wake.clear()
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        while batch := self._next_batch():
+            self._settle(batch)
+
+    def _next_batch(self) -> list[_Submission[Row, Result]]:
+        """Takes as many open submissions as fit, less those that were given up."""
+        batch: list[_Submission[Row, Result]] = []
+        size = 0
+        while self._open and (not batch or size + len(self._open[0].rows) <= self._limit):
+            submission = self._open.popleft()
+            if submission.taken.acquire(blocking=False):
+                batch.append(submission)
+                size += len(submission.rows)
+        return batch
+
+    def _settle(self, batch: list[_Submission[Row, Result]]) -> None:
+        """Writes a batch and gives every caller its results. A row that cannot be written fails alone."""
+        try:
+            results = self._write_rows([row for submission in batch for row in submission.rows])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers, not to this loop
+            self._settle_failure(batch, error)
+            return
+        start = 0
+        for submission in batch:
+            end = start + len(submission.rows)
+            submission.settle(results[start:end])
+            start = end
+
+    def _settle_failure(self, batch: list[_Submission[Row, Result]], error: Exception) -> None:
+        if len(batch) > 1 and not isinstance(error, Unavailable):
+            for submission in batch:
+                self._settle([submission])
+        else:
+            for submission in batch:
+                submission.settle(error=error)
+
+
+class GroupCommit(Batches[Row, Result]):
+    """Batches that one transaction each commits.
 
     Writing must be idempotent: after a lost connection nobody knows whether the batch was committed, so it is
     written again.
@@ -36,7 +145,7 @@ class GroupCommit(Generic[Row, Result]):
         database: where to write.
         write: writes rows, in one transaction, and returns the result of each, in order.
         limit: most rows in one batch; one caller's rows are never split.
-        budget_s: how long a caller waits for its commit, seconds.
+        budget_s: how long a caller, and a statement, may take, seconds.
     """
 
     def __init__(
@@ -47,87 +156,15 @@ class GroupCommit(Generic[Row, Result]):
         limit: int,
         budget_s: float,
     ) -> None:
+        super().__init__(self._write_again_if_lost, limit=limit, budget_s=budget_s)
         self._database = database
         self._write = write
-        self._limit = limit
-        self._budget_s = budget_s
-        self._open: list[_Submission[Row, Result]] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._writer: threading.Thread | None = None
         self._connection: DriverConnection | None = None
 
-    def commit(self, rows: Sequence[Row]) -> Sequence[Result]:
-        """Returns the result of each row once all are committed.
-
-        Raises:
-            Unavailable: they were not committed within the budget. Rows that had not been sent to the database by
-                then never will be; whether those in flight were committed is not known.
-        """
-        submission = _Submission[Row, Result](rows)
-        with self._changed:
-            if self._closed:
-                raise Unavailable("The service is shutting down; try again")
-            self._open.append(submission)
-            self._start_writer()
-            self._changed.notify()
-        try:
-            return submission.future.result(timeout=self._budget_s)
-        except TimeoutError:
-            submission.future.cancel()
-            raise Unavailable("The database did not commit in time; retry with the same ids") from None
-
     def close(self) -> None:
-        """Commits what is open, then stops."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if self._writer:
-            self._writer.join(self._budget_s)
-
-    def _start_writer(self) -> None:
-        """Starts the writer with the first row: a server that forks must not fork it."""
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._run, name="journal", daemon=True)
-            self._writer.start()
-
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            alive = [submission for submission in batch if submission.future.set_running_or_notify_cancel()]
-            if alive:
-                self._settle(alive)
+        """Commits what is open, then stops and lets go of the connection."""
+        super().close()
         self._disconnect()
-
-    def _next_batch(self) -> list[_Submission[Row, Result]]:
-        """Waits for rows and takes as many as fit; empty when closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._open or self._closed)
-            size, taken = 0, 0
-            for submission in self._open:
-                size += len(submission.rows)
-                if taken and size > self._limit:
-                    break
-                taken += 1
-            batch, self._open = self._open[:taken], self._open[taken:]
-            return batch
-
-    def _settle(self, batch: list[_Submission[Row, Result]]) -> None:
-        """Writes a batch and gives every caller its results. A row that cannot be written fails alone."""
-        try:
-            results = self._write_again_if_lost([row for submission in batch for row in submission.rows])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers, not to this loop
-            if len(batch) > 1 and not isinstance(error, Unavailable):
-                for submission in batch:
-                    self._settle([submission])
-            else:
-                for submission in batch:
-                    submission.future.set_exception(error)
-            return
-        start = 0
-        for submission in batch:
-            end = start + len(submission.rows)
-            submission.future.set_result(results[start:end])
-            start = end
 
     def _write_again_if_lost(self, rows: Sequence[Row]) -> Sequence[Result]:
         """Writes rows, a second time when the connection was lost or a deadlock was broken meanwhile."""

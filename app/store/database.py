@@ -126,6 +126,10 @@ def translate_driver_errors() -> Iterator[None]:
         if is_away(error.orig) or is_transient(error.orig):
             raise Unavailable("The database is away; try again") from error
         raise
+    except psycopg2.Error as error:  # from a cursor of the driver's own
+        if is_away(error) or is_transient(error):
+            raise Unavailable("The database is away; try again") from error
+        raise
 
 
 def is_away(error: BaseException | None) -> bool:

@@ -217,7 +217,7 @@ def events_of(connection: sa.Connection, decision_id: UUID) -> list[dict[str, An
 def outcomes_of(connection: sa.Connection, decision_id: UUID) -> dict[str, float]:
     """The outcomes of one decision, by metric."""
     query = sa.select(outcomes.c.metric, outcomes.c.value).where(outcomes.c.decision_id == decision_id)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def _json(events: Sequence[Struct]) -> str:

@@ -66,4 +66,4 @@ def decayed_rewards(
 ) -> dict[str, float]:
     """Rewards by item, each halved for every half-life that has passed since; what is older than 50 is left out."""
     parameters = {"experiment": experiment, "metric": metric, "half_life_s": half_life_s, "now": now}
-    return dict(connection.execute(_DECAYED, parameters).tuples().all())
+    return dict(connection.execute(_DECAYED, parameters).all())

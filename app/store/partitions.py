@@ -27,8 +27,11 @@ def make_partitions(connection: sa.Connection, now: datetime) -> int:
     for name in sorted(missing):
         table, day = wanted[name]
         first, end = day_bounds(day)
+        # Not `CREATE TABLE ... PARTITION OF`: that needs the parent to itself, so it would wait for every reader, and
+        # every request for it. Attaching a table goes on beside reads and writes.
+        connection.execute(sa.text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
         connection.execute(
-            sa.text(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{first}') TO ('{end}')")
+            sa.text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')")
         )
     return len(missing)
 

@@ -1,0 +1,113 @@
+"""Keeps the statistics small: mature buckets become hours, and hours days.
+
+What is summed stays the same. A late increment of a compacted bucket makes a fine row again, which the next pass
+folds in. Rows are locked in key order, as writers do, so that the two cannot deadlock.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+__all__ = ["compact"]
+
+# Older than this, hours become days.
+_HOURS_KEPT = timedelta(days=2)
+
+_ARM_STATISTICS = sa.text("""
+WITH fine AS MATERIALIZED (
+    SELECT * FROM arm_statistics
+    WHERE experiment = :experiment AND bucket < :before
+      AND (shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+    ORDER BY experiment, epoch, arm, metric, bucket, shard FOR UPDATE
+), gone AS (
+    DELETE FROM arm_statistics s USING fine f
+    WHERE (s.experiment, s.epoch, s.arm, s.metric, s.bucket, s.shard)
+        = (f.experiment, f.epoch, f.arm, f.metric, f.bucket, f.shard)
+)
+INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
+SELECT experiment, epoch, arm, metric, date_trunc(:unit, bucket, 'UTC') AS coarse, 0, sum(n), sum(sum),
+       sum(sum_of_squares)
+FROM fine GROUP BY experiment, epoch, arm, metric, coarse ORDER BY experiment, epoch, arm, metric, coarse
+ON CONFLICT (experiment, epoch, arm, metric, bucket, shard) DO UPDATE SET
+    n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares
+""")
+
+# Counts are kept per allocation until they are mature. Then the allocations are folded into one row, allocation 0,
+# which keeps the sums over decisions that the allocations' probabilities are needed for (statistics of section 1):
+# Σp and Σp(1−p) of every arm that could have been chosen, chosen or not.
+_DECISION_COUNTS = sa.text("""
+WITH fine AS MATERIALIZED (
+    SELECT * FROM decision_counts
+    WHERE experiment = :experiment AND bucket < :before
+      AND (allocation <> 0 OR shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+    ORDER BY experiment, epoch, allocation, arm, bucket, shard FOR UPDATE
+), gone AS (
+    DELETE FROM decision_counts c USING fine f
+    WHERE (c.experiment, c.epoch, c.allocation, c.arm, c.bucket, c.shard)
+        = (f.experiment, f.epoch, f.allocation, f.arm, f.bucket, f.shard)
+), dealt AS (
+    SELECT epoch, allocation, date_trunc(:unit, bucket, 'UTC') AS coarse, sum(exposures) AS n
+    FROM fine WHERE allocation <> 0 GROUP BY epoch, allocation, coarse
+), expected AS (
+    SELECT d.epoch, p.key AS arm, d.coarse, d.n * p.value::float8 AS expected,
+           d.n * p.value::float8 * (1 - p.value::float8) AS variance
+    FROM dealt d JOIN allocations a ON a.experiment = :experiment AND a.number = d.allocation,
+        jsonb_each(a.probabilities) p
+    WHERE d.n > 0
+), folded AS (
+    SELECT epoch, arm, date_trunc(:unit, bucket, 'UTC') AS coarse, decisions, exposures, fallbacks, expected, variance
+    FROM fine
+    UNION ALL
+    SELECT epoch, arm, coarse, 0, 0, 0, expected, variance FROM expected
+)
+INSERT INTO decision_counts AS c
+    (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks, expected, variance)
+SELECT :experiment, epoch, 0, arm, coarse, 0, sum(decisions), sum(exposures), sum(fallbacks), sum(expected),
+       sum(variance)
+FROM folded GROUP BY epoch, arm, coarse ORDER BY epoch, arm, coarse
+ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard) DO UPDATE SET
+    decisions = c.decisions + excluded.decisions, exposures = c.exposures + excluded.exposures,
+    fallbacks = c.fallbacks + excluded.fallbacks, expected = c.expected + excluded.expected,
+    variance = c.variance + excluded.variance
+""")
+
+_ITEM_REWARDS = sa.text("""
+WITH fine AS MATERIALIZED (
+    SELECT * FROM item_rewards
+    WHERE experiment = :experiment AND bucket < :before
+      AND (shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+    ORDER BY experiment, metric, item_id, bucket, shard FOR UPDATE
+), gone AS (
+    DELETE FROM item_rewards i USING fine f
+    WHERE (i.experiment, i.metric, i.item_id, i.bucket, i.shard)
+        = (f.experiment, f.metric, f.item_id, f.bucket, f.shard)
+)
+INSERT INTO item_rewards AS i (experiment, metric, item_id, bucket, shard, rewards)
+SELECT experiment, metric, item_id, date_trunc(:unit, bucket, 'UTC') AS coarse, 0, sum(rewards)
+FROM fine GROUP BY experiment, metric, item_id, coarse ORDER BY experiment, metric, item_id, coarse
+ON CONFLICT (experiment, metric, item_id, bucket, shard) DO UPDATE SET rewards = i.rewards + excluded.rewards
+""")
+
+
+def compact(connection: sa.Connection, experiment: str, mature_bucket: datetime, now: datetime) -> int:
+    """Folds the fine rows of one experiment; returns how many coarse rows it wrote.
+
+    Args:
+        connection: in the transaction that this is to be part of.
+        experiment: its key.
+        mature_bucket: start of the last bucket that is mature: nothing after it is touched.
+        now: what is older than two days becomes days.
+    """
+    written = 0
+    for unit, before in (("hour", mature_bucket), ("day", min(mature_bucket, now - _HOURS_KEPT))):
+        # Only whole hours and days, so that a coarse bucket never holds anything immature.
+        whole = _floor(before, unit)
+        for statement in (_ARM_STATISTICS, _DECISION_COUNTS, _ITEM_REWARDS):
+            parameters = {"experiment": experiment, "before": whole, "unit": unit}
+            written += connection.execute(statement, parameters).rowcount
+    return written
+
+
+def _floor(moment: datetime, unit: str) -> datetime:
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    return hour if unit == "hour" else hour.replace(hour=0)

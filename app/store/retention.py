@@ -1,0 +1,76 @@
+"""Forgets what is older than it is to be kept."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from app.ids import first_id_at
+from app.store.database import Database, is_transient
+from app.store.partitions import partitions_before
+from app.store.tables import PARTITIONED, allocations, experiments
+
+__all__ = ["delete_old_allocations", "delete_old_events", "drop_old_partitions"]
+
+# Small enough that nobody waits long for its locks.
+_BATCH = 5_000
+
+
+def drop_old_partitions(database: Database, before: datetime) -> list[str]:
+    """Drops the partitions of whole days before a moment; returns their names.
+
+    DROP alone would wait for every reader and make all others wait behind it. Detaching concurrently does not; a
+    partition that cannot be had within the lock timeout is left for the next pass.
+    """
+    dropped = []
+    with database.autocommit() as connection:
+        connection.execute(sa.text("SET lock_timeout = '2s'"))
+        for parent, name, pending in partitions_before(connection, before):
+            # A pass that was killed between the two halves of detaching has left it pending.
+            how = "FINALIZE" if pending else "CONCURRENTLY"
+            try:
+                connection.execute(sa.text(f"ALTER TABLE {parent} DETACH PARTITION {name} {how}"))
+                connection.execute(sa.text(f"DROP TABLE {name}"))
+            except DBAPIError as error:
+                if not is_transient(error.orig):
+                    raise
+                continue
+            dropped.append(name)
+    return dropped
+
+
+def delete_old_events(database: Database, experiment: str, before: datetime) -> int:
+    """Deletes one experiment's decisions before a moment, with their feedback and outcomes; returns how many.
+
+    For experiments that keep less than the others, whose days are still kept: row by row, in small transactions.
+    """
+    deleted = 0
+    while True:
+        with database.transaction() as connection:
+            found = connection.scalars(
+                sa.text(
+                    "SELECT decision_id FROM decisions WHERE experiment = :experiment AND decision_id < :end"
+                    " ORDER BY decision_id LIMIT :most"
+                ),
+                {"experiment": experiment, "end": first_id_at(before), "most": _BATCH},
+            ).all()
+            if not found:
+                return deleted
+            literal = ",".join(f"'{i}'" for i in found)
+            for table in reversed(PARTITIONED):
+                connection.exec_driver_sql(f"DELETE FROM {table} WHERE decision_id IN ({literal})")  # noqa: S608 - UUIDs
+        deleted += len(found)
+
+
+def delete_old_allocations(connection: sa.Connection, experiment: str, before: datetime) -> int:
+    """Deletes allocations that no kept decision was made from; the one in force stays."""
+    in_force = sa.select(experiments.c.allocation).where(experiments.c.key == experiment).scalar_subquery()
+    query = sa.delete(allocations).where(
+        allocations.c.experiment == experiment, allocations.c.created_at < before, allocations.c.number < in_force
+    )
+    return connection.execute(query).rowcount
+
+
+def keep_since(now: datetime, days: int) -> datetime:
+    """Start of the first UTC day that is kept whole."""
+    return (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)

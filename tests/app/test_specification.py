@@ -1,0 +1,365 @@
+"""Specifications: which are valid, what the others have wrong with them and where, and what follows from one."""
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from app.errors import InvalidInput
+from app.recommenders import Payload, Popular, Random, Similar, Static
+from app.specification import (
+    Aggregation,
+    Arm,
+    ArmState,
+    ExperimentRequest,
+    Metric,
+    Reward,
+    Specification,
+    State,
+    bucket_width,
+    check,
+    epoch_changes,
+    prior_of,
+    same,
+)
+from bandits.bernoulli import BetaPrior
+from bandits.epsilon_greedy import EpsilonGreedy
+from bandits.fixed import Fixed
+from bandits.policy import AnyPolicy
+from bandits.thompson import ThompsonSampling
+
+KEYS = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+SCALARS = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e15, 1e15) | st.text(max_size=5)
+PAYLOADS = (
+    st.none() | SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=5), SCALARS, max_size=3)
+)
+RECOMMENDERS = st.one_of(
+    st.builds(Payload, value=PAYLOADS),
+    st.builds(Static, items=st.lists(IDS, min_size=1, max_size=4, unique=True).map(tuple)),
+    st.builds(Similar, history_length=st.integers(1, 1000), exclude_seen=st.booleans()),
+    st.just(Popular()) | st.just(Random()),
+)
+PRIORS = st.none() | st.fixed_dictionaries({}, optional={name: st.floats(0.1, 1e9) for name in ("alpha", "beta")})
+
+
+@st.composite
+def policies(draw: st.DrawFn, keys: list[str]) -> AnyPolicy:
+    """Any policy that fits arms with these keys."""
+    shares = {key: 2.0**-n for n, key in enumerate(keys, start=1)}
+    shares[keys[-1]] += 2.0 ** -len(keys)
+    own: list[AnyPolicy] = [
+        ThompsonSampling(),
+        EpsilonGreedy(epsilon=draw(st.floats(0, 1))),
+        Fixed(probabilities=shares),
+    ]
+    return replace(
+        draw(st.sampled_from(own)),
+        min_propensity=draw(st.none() | st.floats(0, 1 / len(keys))),
+        warm_up=draw(st.integers(0, 1_000_000)),
+    )
+
+
+@st.composite
+def specifications(draw: st.DrawFn) -> Specification:
+    """Any valid specification."""
+    keys = draw(st.lists(KEYS, min_size=1, max_size=6, unique=True))
+    others: st.SearchStrategy[ArmState] = st.sampled_from(get_args(ArmState))
+    states: list[ArmState] = ["active", *draw(st.lists(others, min_size=len(keys) - 1, max_size=len(keys) - 1))]
+    arms = tuple(
+        Arm(key=key, state=state, recommender=draw(RECOMMENDERS), prior=draw(PRIORS))
+        for key, state in zip(keys, draw(st.permutations(states)), strict=True)
+    )
+    window_s = draw(st.floats(1, 2_592_000))
+    reward = Reward(
+        metric=draw(KEYS),
+        missing=draw(st.sampled_from(["default", "explicit"])),
+        default=draw(st.sampled_from([0.0, 1.0])),
+        window_s=window_s,
+        late_until_s=draw(st.floats(window_s, 31_536_000)),
+        aggregation=draw(st.sampled_from(get_args(Aggregation))),
+    )
+    metrics = draw(
+        st.lists(
+            st.builds(
+                Metric,
+                key=KEYS.filter(lambda key: key != reward.metric),
+                aggregation=st.sampled_from(get_args(Aggregation)),
+            ),
+            max_size=4,
+            unique_by=lambda metric: metric.key,
+        )
+    )
+    return Specification(
+        arms=arms,
+        control=draw(st.none() | st.sampled_from(keys)),
+        policy=draw(policies(keys)),
+        reward=reward,
+        metrics=tuple(metrics),
+        assignment=draw(st.sampled_from(["request", "unit"])),
+        holdout=draw(st.floats(0, 1, exclude_max=True)),
+        fallback=draw(st.lists(IDS, max_size=3).map(tuple)),
+    )
+
+
+def read(text: str) -> Specification:
+    """A specification from JSON."""
+    return msgspec.json.decode(text, type=Specification)
+
+
+def faults(spec: Specification) -> dict[str, str]:
+    """What is wrong with a specification, by pointer."""
+    with pytest.raises(InvalidInput) as caught:
+        check(spec)
+    return dict(caught.value.faults)
+
+
+def two(**parts: Any) -> Specification:
+    """Arms "a" and "b"."""
+    return Specification(**{"arms": (Arm(key="a"), Arm(key="b")), **parts})
+
+
+# --- valid ones -----------------------------------------------------------------------------------------------------
+
+
+@given(specifications())
+def test_a_valid_specification_is_accepted_and_survives_json(spec: Specification) -> None:
+    """What is valid has no fault, and comes back from JSON as it was: the same, with no change of epoch."""
+    check(spec)
+    again = msgspec.json.decode(msgspec.json.encode(spec), type=Specification)
+    assert again == spec
+    assert same(again, spec)
+    assert not epoch_changes(again, spec)
+    assert msgspec.convert(msgspec.to_builtins(spec), Specification) == spec
+
+
+@given(specifications())
+def test_what_follows_from_a_specification_fits_it(spec: Specification) -> None:
+    """Control, priors and aggregations are there for all arms and metrics."""
+    assert spec.control_arm in spec.arm_keys
+    assert spec.control is not None or spec.control_arm == spec.arms[0].key
+    for arm in spec.arms:
+        prior = prior_of(spec, arm)
+        assert isinstance(prior, BetaPrior)
+        assert (prior.alpha, prior.beta) == tuple((arm.prior or {}).get(name, 1.0) for name in ("alpha", "beta"))
+    assert spec.aggregation_of(spec.reward.metric) == spec.reward.aggregation
+    assert all(spec.aggregation_of(metric.key) == metric.aggregation for metric in spec.metrics)
+    assert spec.aggregation_of("no such metric") is None
+
+
+def test_the_minimal_specification_has_the_documented_defaults() -> None:
+    """Two keys are a whole experiment, and the defaults are those of api.md."""
+    spec = read('{"arms": [{"key": "a"}, {"key": "b"}]}')
+    check(spec)
+    assert spec == two()
+    assert spec.policy == ThompsonSampling(min_propensity=None, warm_up=100)
+    assert spec.reward == Reward(
+        metric="click",
+        model="bernoulli",
+        missing="default",
+        default=0,
+        window_s=1800,
+        late_until_s=604800,
+        aggregation="any",
+    )
+    assert (spec.memory.kind, spec.assignment, spec.exposure, spec.holdout) == ("all", "request", "decision", 0)
+    assert (spec.control_arm, spec.metrics, spec.fallback) == ("a", (), ())
+
+
+@given(specifications(), st.sampled_from(get_args(State)))
+def test_a_request_is_a_specification_and_a_state(spec: Specification, state: State) -> None:
+    """The body of a PUT is the specification with a state beside it, which need not be there."""
+    body = msgspec.to_builtins(spec)
+    with_state = msgspec.convert({**body, "state": state}, ExperimentRequest)
+    without = msgspec.convert(body, ExperimentRequest)
+    assert with_state.specification() == without.specification() == spec
+    assert (with_state.state, without.state) == (state, msgspec.UNSET)
+
+
+# --- what decoding refuses ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("{}", "`arms`"),
+        ('{"arms": []}', "$.arms"),
+        ('"arm": 1', "`arm`"),
+        ('{"arms": [{"key": ""}]}', "$.arms[0].key"),
+        ('{"arms": [{"key": "a b"}]}', "$.arms[0].key"),
+        ('{"arms": [{"key": "a\\n"}]}', "$.arms[0].key"),
+        ('{"arms": [{"key": "é"}]}', "$.arms[0].key"),
+        ('{"arms": [{"key": "' + "x" * 65 + '"}]}', "$.arms[0].key"),
+        ('{"arms": [{"key": "a"}, {"key": "b", "state": "gone"}]}', "$.arms[1].state"),
+        ('{"arms": [{"key": "a", "recommender": {"kind": "magic"}}]}', "$.arms[0].recommender"),
+        ('{"arms": [{"key": "a", "recommender": {"kind": "static"}}]}', "`items`"),
+        ('{"arms": [{"key": "a", "prior": {"alpha": "1"}}]}', "$.arms[0].prior"),
+        ('"policy": {"kind": "luck"}', "$.policy.kind"),
+        ('"policy": {"kind": "thompson_sampling", "min_propensity": 2}', "$.policy.min_propensity"),
+        ('"policy": {"kind": "epsilon_greedy", "epsilon": -0.1}', "$.policy.epsilon"),
+        ('"policy": {"kind": "fixed", "probabilities": {"a": 0.9}}', "$.policy"),
+        ('"reward": {"window_s": 0.5}', "$.reward.window_s"),
+        ('"reward": {"window_s": 2592001}', "$.reward.window_s"),
+        ('"reward": {"late_until_s": -1}', "$.reward.late_until_s"),
+        ('"reward": {"missing": "no"}', "$.reward.missing"),
+        ('"reward": {"aggregation": "mean"}', "$.reward.aggregation"),
+        ('"metrics": [{"key": "x", "level": "low"}]', "$.metrics[0].level"),
+        ('"memory": {"kind": "none"}', "$.memory.kind"),
+        ('"assignment": "random"', "$.assignment"),
+        ('"holdout": 1', "$.holdout"),
+        ('"holdout": -0.1', "$.holdout"),
+        ('"holdout": NaN', "malformed"),
+        ('"fallback": [""]', "$.fallback[0]"),
+        ('"fallback": [1]', "$.fallback[0]"),
+    ],
+)
+def test_each_value_has_its_limits(text: str, where: str) -> None:
+    """Shapes, types and limits are checked while decoding, and the message says where."""
+    with pytest.raises(msgspec.MsgspecError) as caught:
+        read(text if text.startswith("{") else f'{{"arms": [{{"key": "a"}}], {text}}}')
+    assert where in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["window_s", "late_until_s", "default"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_finite_number_is_refused_from_yaml_too(part: str, value: float) -> None:
+    """A file that is not JSON can hold `.nan` and `.inf`: they are no windows, and no rewards."""
+    try:
+        spec = msgspec.convert({"arms": [{"key": "a"}], "reward": {part: value}}, Specification)
+    except msgspec.ValidationError:
+        return
+    assert faults(spec)
+
+
+# --- what values say together ---------------------------------------------------------------------------------------
+
+MANY = tuple(Arm(key=f"arm-{n}") for n in range(11))
+CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
+    "an arm twice": (two(arms=(Arm(key="a"), Arm(key="b"), Arm(key="a"))), "#/arms/2/key", "'a' occurs twice"),
+    "control": (two(control="c"), "#/control", "'c' is no arm; the arms are a, b"),
+    "no active arm": (
+        two(arms=(Arm(key="a", state="draining"), Arm(key="b", state="retired"))),
+        "#/arms",
+        "no arm is active",
+    ),
+    "prior": (two(arms=(Arm(key="a"), Arm(key="b", prior={"alpha": 0.0}))), "#/arms/1/prior", "bernoulli"),
+    "word of a prior": (two(arms=(Arm(key="a", prior={"mu": 1.0}),)), "#/arms/0/prior", "mu"),
+    "reward model": (two(reward=Reward(model="gauss")), "#/reward/model", "'gauss' is unknown; there are bernoulli"),
+    "default": (two(reward=Reward(default=0.5)), "#/reward/default", "0.5 is no bernoulli reward; it must be 0 or 1"),
+    "lateness": (two(reward=Reward(window_s=60, late_until_s=59)), "#/reward/late_until_s", "at least window_s"),
+    "a metric twice": (two(metrics=(Metric(key="x"), Metric(key="x"))), "#/metrics/1/key", "'x' occurs twice"),
+    "the reward's metric": (
+        two(metrics=(Metric(key="click", aggregation="sum"),)),
+        "#/metrics/0/aggregation",
+        "differs from the reward's",
+    ),
+    "floor": (
+        two(arms=MANY, policy=ThompsonSampling(min_propensity=0.1)),
+        "#/policy/min_propensity",
+        "11 arms exceeds 1",
+    ),
+    "missing share": (two(policy=Fixed(probabilities={"a": 1.0})), "#/policy", "lack these arms: b"),
+    "strange share": (
+        two(policy=Fixed(probabilities={"a": 0.5, "b": 0.25, "c": 0.25})),
+        "#/policy",
+        "do not exist: c",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "pointer", "words"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_each_contradiction_is_told_with_its_place(spec: Specification, pointer: str, words: str) -> None:
+    """One fault, at the pointer of the value at fault, saying what is wrong with which value."""
+    found = faults(spec)
+    assert list(found) == [pointer]
+    assert words in found[pointer]
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    """Nobody has to send a specification six times to learn six things."""
+    spec = two(
+        arms=(Arm(key="a", prior={"beta": -1.0}), Arm(key="a")),
+        control="c",
+        reward=Reward(default=7, window_s=60, late_until_s=1),
+        metrics=(Metric(key="x"), Metric(key="x")),
+        policy=ThompsonSampling(min_propensity=0.9),
+    )
+    assert set(faults(spec)) == {
+        "#/arms/0/prior",
+        "#/arms/1/key",
+        "#/control",
+        "#/reward/default",
+        "#/reward/late_until_s",
+        "#/metrics/1/key",
+        "#/policy/min_propensity",
+    }
+
+
+def test_the_prior_of_a_broken_arm_is_refused_alone() -> None:
+    """`prior_of` says which arm it was."""
+    spec = two(arms=(Arm(key="a"), Arm(key="b", prior={"alpha": -1.0})))
+    with pytest.raises(InvalidInput, match=r"#/arms/1/prior"):
+        prior_of(spec, spec.arms[1])
+
+
+# --- what follows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("window_s", "width"),
+    [
+        (1, 0.1),
+        (4.9, 0.1),
+        (5, 0.5),
+        (9.99, 0.5),
+        (10, 1),
+        (50, 5),
+        (100, 10),
+        (300, 30),
+        (599, 30),
+        (600, 60),
+        (2_592_000, 60),
+    ],
+)
+def test_the_bucket_is_the_widest_that_is_a_tenth_of_the_window(window_s: float, width: float) -> None:
+    """Wide buckets are few rows; a tenth of the window is what maturity may be off by."""
+    assert bucket_width(Reward(window_s=window_s, late_until_s=31_536_000)) == width
+
+
+@given(st.integers(1, 2_592_000))
+def test_every_window_has_a_bucket_of_at_most_a_tenth(window_s: int) -> None:
+    """For all windows of whole seconds; test_learning.py asks the same of all others."""
+    assert bucket_width(Reward(window_s=float(window_s), late_until_s=31_536_000)) <= window_s / 10
+
+
+@given(specifications(), specifications())
+def test_an_epoch_changes_when_dealing_does(old: Specification, new: Specification) -> None:
+    """Other metrics, fallback items and priors do not change it; taking over all else makes it the same epoch."""
+    arms = tuple(replace(arm, prior=None) for arm in old.arms)
+    alike = replace(old, arms=arms, metrics=new.metrics, fallback=new.fallback)
+    assert not epoch_changes(old, alike)
+    assert epoch_changes(old, new) == epoch_changes(new, old)
+    if old.arm_keys != new.arm_keys:
+        assert epoch_changes(old, new)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (Payload(value=1), Payload(value=1), True),
+        (Payload(value=1), Payload(value=1.0), True),
+        (Payload(value=1), Payload(value=True), False),
+        (Payload(value=[0]), Payload(value=[False]), False),
+        (Payload(value={"x": {"y": 1}}), Payload(value={"x": {"y": True}}), False),
+        (Payload(value={"x": 1, "y": 2}), Payload(value={"y": 2, "x": 1}), True),
+        (Payload(value="1"), Payload(value=1), False),
+        (Payload(value=False), Payload(), False),
+        (Payload(), Popular(), False),
+    ],
+)
+def test_parts_are_the_same_when_their_json_is(one: object, other: object, equal: Any) -> None:
+    """Python takes true for 1; JSON, and whoever reads a payload, does not."""
+    assert same(one, other) is equal
