@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from app.errors import Unavailable
-from app.learning import Evidence, evidence_of, publish_allocation, read_counts
+from app.learning import Evidence, allocation_of, evidence_of, publish_allocation, read_counts
 from app.roles import run_as_only_one
 from app.store import allocations, experiments
+from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.experiments import Experiment
 
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 _LEARNER_LOCK = 0x6C6561726E6572
 # Between two learned allocations of one experiment: more would fill the history with changes in the sixth digit.
 _REST = timedelta(seconds=1)
+# Under steady traffic each pass has new statistics, but a policy that has learned hardly moves any more. After so many
+# allocations in so long, one that moves no probability by this much waits for its turn: one in ten seconds.
+_MANY, _LATELY = 60, timedelta(minutes=10)
+_MATTERS = 0.001
 
 
 def run(database: Database, *, interval_s: float, stop: threading.Event) -> None:
@@ -61,9 +66,26 @@ def learn_once(database: Database, key: str, now: datetime) -> bool:
 
 
 def _news(connection: sa.Connection, experiment: Experiment | None, now: datetime) -> Evidence | None:
-    """The evidence, if it differs from that which the allocation in force was made from."""
+    """The evidence, if it differs from that which the allocation in force was made from, and is worth another one."""
     current = experiment and allocations.find(connection, experiment.key, experiment.allocation)
     if not experiment or not current or now - current.created_at < _REST:
         return None
     evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
-    return evidence if evidence.as_mapping() != current.evidence else None
+    if evidence.as_mapping() == current.evidence:
+        return None
+    if _moves(experiment, evidence, current) or not _is_busy(connection, current, now):
+        return evidence
+    return None
+
+
+def _moves(experiment: Experiment, evidence: Evidence, current: AllocationRecord) -> bool:
+    """Whether the evidence changes an arm's probability by enough to matter."""
+    proposed = allocation_of(experiment.specification, evidence).as_mapping()
+    return any(abs(p - current.probabilities.get(arm, 0.0)) >= _MATTERS for arm, p in proposed.items())
+
+
+def _is_busy(connection: sa.Connection, current: AllocationRecord, now: datetime) -> bool:
+    """Whether there were many allocations lately: then those that change next to nothing can wait."""
+    earlier = allocations.find(connection, current.experiment, current.number - _MANY)
+    rested = now - current.created_at >= _LATELY / _MANY
+    return not rested and earlier is not None and now - earlier.created_at < _LATELY

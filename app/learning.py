@@ -12,11 +12,18 @@ from app.specification import Specification, bucket_width, prior_of
 from app.store import allocations
 from app.store.experiments import Experiment
 from app.store.statistics import ArmCounts, arm_counts
-from bandits.policy import allocate
+from bandits.policy import Allocation, allocate
 from bandits.posteriors import Posterior
 from bandits.statistics import ArmStatistics
 
-__all__ = ["Evidence", "evidence_of", "last_mature_bucket", "publish_allocation", "read_counts"]
+__all__ = [
+    "Evidence",
+    "allocation_of",
+    "evidence_of",
+    "last_mature_bucket",
+    "publish_allocation",
+    "read_counts",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,15 +84,9 @@ def evidence_of(specification: Specification, counts: Sequence[ArmCounts]) -> Ev
     return Evidence(arms=specification.arm_keys, statistics=statistics, mature=n, posterior=posterior)
 
 
-def publish_allocation(
-    connection: sa.Connection, experiment: Experiment, evidence: Evidence, *, data_as_of: datetime, cause: str
-) -> int:
-    """Computes an experiment's allocation and puts it in force; returns its number. The experiment must be locked.
-
-    `cause`, "config" or "learned", becomes the allocation's reason unless the arms are still warming up.
-    """
-    specification = experiment.specification
-    allocation = allocate(
+def allocation_of(specification: Specification, evidence: Evidence) -> Allocation:
+    """What the policy makes of the evidence."""
+    return allocate(
         specification.policy,
         arms=evidence.arms,
         statistics=evidence.statistics,
@@ -93,6 +94,16 @@ def publish_allocation(
         mature=evidence.mature,
         active=[arm.state == "active" for arm in specification.arms],
     )
+
+
+def publish_allocation(
+    connection: sa.Connection, experiment: Experiment, evidence: Evidence, *, data_as_of: datetime, cause: str
+) -> int:
+    """Computes an experiment's allocation and puts it in force; returns its number. The experiment must be locked.
+
+    `cause`, "config" or "learned", becomes the allocation's reason unless the arms are still warming up.
+    """
+    allocation = allocation_of(experiment.specification, evidence)
     number = experiment.allocation + 1
     values = {
         "experiment": experiment.key,

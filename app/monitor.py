@@ -1,6 +1,7 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
-It makes partitions ahead of time, and matches feedback that came before its decision.
+It makes partitions ahead of time and ends old ones, keeps the statistics small, and matches feedback that came before
+its decision.
 """
 
 import logging
@@ -8,13 +9,15 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
 from app.serving.feedback import FeedbackWriter
 from app.specification import Specification
-from app.store import experiments, feedback, partitions
+from app.store import experiments, feedback, partitions, retention
+from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 
-__all__ = ["match_unmatched", "run"]
+__all__ = ["compact_all", "grow", "match_unmatched", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +25,13 @@ _MONITOR_LOCK = 0x6D6F6E69746F72
 # The statistics' shard that is the monitor's own: web workers count from 0.
 _SHARD = 32_767
 _MOST_AT_ONCE = 500
-_PARTITIONS_EVERY = timedelta(hours=1)
+_GROWTH_EVERY = timedelta(hours=1)
+_COMPACTION_EVERY = timedelta(minutes=1)
 
 
-def run(database: Database, *, interval_s: float, stop: threading.Event) -> None:
+def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event) -> None:
     """Keeps house until `stop` is set."""
-    work = _Housekeeping(database).once
+    work = _Housekeeping(database, retention_days).once
     run_as_only_one(database, _MONITOR_LOCK, work, interval_s=interval_s, stop=stop)
 
 
@@ -54,22 +58,59 @@ def match_unmatched(database: Database, now: datetime) -> int:
     return len(settled)
 
 
+def grow(database: Database, now: datetime, retention_days: int) -> None:
+    """What a growing log needs: partitions ahead of time, and the end of those that are too old."""
+    with database.transaction() as connection:
+        partitions.make_partitions(connection, now)
+        known = experiments.all_of(connection)
+    kept_since = retention.keep_since(now, retention_days)
+    dropped = retention.drop_old_partitions(database, kept_since)
+    if dropped:
+        log.info("dropped %s", ", ".join(dropped))
+    for experiment in known:
+        days = experiment.specification.retention_days
+        since = kept_since if days is None else max(kept_since, retention.keep_since(now, days))
+        if since > kept_since:
+            retention.delete_old_events(database, experiment.key, since)
+        with database.transaction() as connection:
+            retention.delete_old_allocations(connection, experiment.key, since)
+
+
+def compact_all(database: Database, now: datetime) -> int:
+    """Compacts the statistics of every experiment; returns how many coarse rows were written."""
+    with database.transaction() as connection:
+        known = experiments.all_of(connection)
+    written = 0
+    for experiment in known:
+        with database.transaction() as connection:
+            mature = last_mature_bucket(experiment.specification, now)
+            written += compact(connection, experiment.key, mature, now)
+    return written
+
+
 class _Housekeeping:
     """What the monitor does, and when it did it last."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, retention_days: int) -> None:
         self._database = database
-        self._partitions_made_at: datetime | None = None
+        self._retention_days = retention_days
+        self._done_at: dict[str, datetime] = {}
 
     def once(self) -> None:
         """Everything that is due."""
         now = datetime.now(UTC)
-        if self._partitions_made_at is None or now - self._partitions_made_at >= _PARTITIONS_EVERY:
-            with self._database.transaction() as connection:
-                partitions.make_partitions(connection, now)
-            self._partitions_made_at = now
+        if self._is_due("growth", _GROWTH_EVERY, now):
+            grow(self._database, now, self._retention_days)
+        if self._is_due("compaction", _COMPACTION_EVERY, now):
+            compact_all(self._database, now)
         while match_unmatched(self._database, now):
             pass
+
+    def _is_due(self, job: str, every: timedelta, now: datetime) -> bool:
+        due = job not in self._done_at or now - self._done_at[job] >= every
+        if due:
+            self._done_at[job] = now
+        return due
 
 
 def _specifications(connection: Connection) -> Callable[[str], Specification]:

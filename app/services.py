@@ -3,13 +3,17 @@
 import logging
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from app.auth import KeyRing
 from app.errors import Unavailable
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
+from app.serving.durability import DurableLog, Health
 from app.serving.feedback import FeedbackWriter, Verdict
-from app.serving.journal import GroupCommit
+from app.serving.journal import Batches, GroupCommit
+from app.serving.recovery import Kind, Recovery, encode
+from app.serving.spool import Spool
 from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
@@ -18,6 +22,10 @@ from app.store.feedback import FeedbackEvent
 __all__ = ["Services"]
 
 log = logging.getLogger(__name__)
+
+# fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
+_SPOOL_BUDGET_S = 2.0
+_RECOVER_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,8 +36,11 @@ class Services:
     database: Database
     allocations: Allocations
     keys: KeyRing
-    decisions: GroupCommit[DecisionRow, DecisionRow]
-    feedback: GroupCommit[FeedbackEvent, Verdict]
+    spool: Spool
+    health: Health
+    recovery: Recovery
+    decisions: DurableLog[DecisionRow, DecisionRow]
+    feedback: DurableLog[FeedbackEvent, Verdict]
     stopping: threading.Event
 
     @classmethod
@@ -43,27 +54,52 @@ class Services:
         """
         database = Database(database_url, name="croupier-web")
         allocations = Allocations(database)
-        batch_limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
-        feedback_writer = FeedbackWriter(allocations.specification_of, shard=shard)
+        health = Health()
+        spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
+        decisions, feedback = DecisionWriter(shard=shard), FeedbackWriter(allocations.specification_of, shard=shard)
+        limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
+        spooling = Batches(spool.append, limit=limit, budget_s=_SPOOL_BUDGET_S)
+        kinds = {
+            "decision": Kind(type=DecisionRow, write=decisions.write),
+            "feedback": Kind(type=FeedbackEvent, write=feedback.write),
+        }
         return cls(
             settings=settings,
             database=database,
             allocations=allocations,
             keys=KeyRing(database),
-            decisions=GroupCommit(database, DecisionWriter(shard=shard).write, limit=batch_limit, budget_s=budget_s),
-            feedback=GroupCommit(database, feedback_writer.write, limit=batch_limit, budget_s=budget_s),
+            spool=spool,
+            health=health,
+            recovery=Recovery(database, spool, health, kinds),
+            decisions=DurableLog(
+                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s),
+                spooling,
+                encode=partial(encode, "decision"),
+                assumed=lambda row: row,
+                health=health,
+            ),
+            feedback=DurableLog(
+                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s),
+                spooling,
+                encode=partial(encode, "feedback"),
+                assumed=lambda _: Verdict(status="accepted"),
+                health=health,
+            ),
             stopping=threading.Event(),
         )
 
     def start(self) -> None:
-        """Starts refreshing allocations and keys in the background."""
+        """Starts what goes on in the background: refreshing allocations and keys, replaying the spool."""
         threading.Thread(target=self._refresh_for_ever, name="refresh", daemon=True).start()
+        recover = partial(self.recovery.run, self.stopping, interval_s=_RECOVER_EVERY_S)
+        threading.Thread(target=recover, name="recovery", daemon=True).start()
 
     def close(self) -> None:
-        """Commits what is open and lets go of the database."""
+        """Records what is open and lets go of the database."""
         self.stopping.set()
         self.decisions.close()
         self.feedback.close()
+        self.spool.close()
         self.database.close()
 
     def _refresh_for_ever(self) -> None:

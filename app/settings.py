@@ -55,6 +55,9 @@ class Settings:
         high=60_000,
     )
     batch_limit: int = _setting(500, "Most rows that one group commit writes.", read=int, low=1, high=5_000)
+    spool_limit_mb: int = _setting(
+        256, "How much the spool may hold while the database is away, megabytes.", read=int, low=1, high=1_000_000
+    )
     poll_interval_ms: int = _setting(
         250,
         "How often a web worker looks for new allocations, experiments and keys.",

@@ -104,6 +104,14 @@ class Specification(_Part, frozen=True, kw_only=True):
         Meta(description="unit: a unit keeps its arm while the arm's share does not fall"),
     ] = "request"
     exposure: Literal["decision"] = "decision"
+    ack: Annotated[
+        Literal["committed", "queued"],
+        Meta(description="queued: decisions are answered before they are committed; what a killed worker had is lost"),
+    ] = "committed"
+    retention_days: (
+        Annotated[int, Meta(ge=1, le=3650, description="How long events are kept, if less than the service's setting")]
+        | None
+    ) = None
     holdout: Annotated[float, Meta(ge=0, lt=1, description="Share of units that always get the control arm")] = 0.0
     fallback: Annotated[
         tuple[ItemId, ...], Meta(max_length=500, description="Items to give when the control arm fails too")

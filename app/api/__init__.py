@@ -3,18 +3,30 @@
 from flask import Flask
 
 from app.api import decisions, experiments, feedback, health, items, problems, recommendations
+from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
+from app.auth import Scope
+from app.services import Services
 
-__all__ = ["install"]
+__all__ = ["FAST", "install"]
 
 _RESOURCES = (recommendations, feedback, experiments, items, decisions, health)
+# Also routes of their blueprints: a test compares the scopes.
+FAST = {
+    "/v1/recommendations": FastRoute(Scope.DECIDE, recommendations.recommend),
+    "/v1/recommendations/batch": FastRoute(Scope.DECIDE, recommendations.recommend_batch),
+    "/v1/feedback": FastRoute(Scope.REWARD, feedback.take_feedback),
+}
+_LARGEST_BODY = 1024 * 1024
 
 
-def install(app: Flask) -> None:
+def install(app: Flask, services: Services) -> None:
     """Adds all routes to an app."""
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     problems.install(app)
     app.url_map.merge_slashes = False  # its redirects would answer in HTML
     app.before_request(authorise)
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
+    app.wsgi_app = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)  # type: ignore[method-assign]

@@ -9,7 +9,8 @@ from flask import Blueprint, Response, request
 from msgspec import UNSET
 
 from app import experiments
-from app.api.http import actor, decode, read, reply, requires, services
+from app.api.codec import decode
+from app.api.http import actor, read, reply, requires, services
 from app.api.query import moment, number, whole
 from app.api.schemas import ExperimentView, NewExperiment
 from app.auth import Scope

@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from flask import Blueprint, Response
 
-from app.api.http import body, decode, decode_shape, reply, requires, services
+from app.api.codec import decode, decode_shape
+from app.api.http import body, reply, requires, services
 from app.api.ids import check_id
 from app.api.schemas import BulkFeedback, FeedbackAnswer, FeedbackRequest
 from app.auth import Scope
 from app.errors import InvalidInput
 from app.ids import time_of
+from app.services import Services
+from app.serving.durability import Durability
 from app.serving.feedback import Verdict
 from app.store.feedback import FeedbackEvent
 
-__all__ = ["blueprint"]
+__all__ = ["blueprint", "take_feedback"]
 
 blueprint = Blueprint("feedback", __name__)
 
@@ -27,42 +30,49 @@ _SMALLEST = 1e-100
 
 @blueprint.post("/v1/feedback")
 @requires(Scope.REWARD)
-def give_feedback() -> Response:
-    """Records feedback; answers after it is committed."""
-    data = body()
+def post_feedback() -> Response:
+    """One event, or many."""
+    return reply(take_feedback(services(), body()))
+
+
+def take_feedback(services: Services, data: bytes) -> FeedbackAnswer | dict[str, list[FeedbackAnswer]]:
+    """Records feedback; returns once it is safe."""
     if "events" in decode_shape(data, dict[str, msgspec.Raw]):
-        return reply({"results": _many(decode_shape(data, BulkFeedback).events)})
-    return reply(_one(decode(data, FeedbackRequest)))
+        return {"results": _many(services, decode_shape(data, BulkFeedback).events)}
+    return _one(services, decode(data, FeedbackRequest))
 
 
-def _one(event: FeedbackRequest) -> FeedbackAnswer:
+def _one(services: Services, event: FeedbackRequest) -> FeedbackAnswer:
     """One event: what is wrong with it is a problem."""
-    (verdict,) = services().feedback.commit([_event_of(event)])
+    (verdict,), durability = services.feedback.record([_event_of(services, event)])
     if verdict.rejection:
         pointer = "#" if verdict.rejection.field is None else f"#/{verdict.rejection.field}"
         raise InvalidInput.at(pointer, verdict.rejection.reason)
-    return _answer(verdict)
+    return _answer(verdict, durability)
 
 
-def _many(bodies: list[msgspec.Raw]) -> list[FeedbackAnswer]:
+def _many(services: Services, bodies: list[msgspec.Raw]) -> list[FeedbackAnswer]:
     """Many events: what is wrong with one is its result, and the others are recorded."""
-    read_events = [_read_one(one) for one in bodies]
-    good = [event for event in read_events if isinstance(event, FeedbackEvent)]
-    verdicts = iter(services().feedback.commit(good) if good else ())
-    return [_answer(next(verdicts)) if isinstance(event, FeedbackEvent) else event for event in read_events]
+    events = [_read_one(services, one) for one in bodies]
+    good = [event for event in events if isinstance(event, FeedbackEvent)]
+    if not good:
+        return [event for event in events if isinstance(event, FeedbackAnswer)]
+    verdicts, durability = services.feedback.record(good)
+    rest = iter(verdicts)
+    return [_answer(next(rest), durability) if isinstance(event, FeedbackEvent) else event for event in events]
 
 
-def _read_one(one: msgspec.Raw) -> FeedbackEvent | FeedbackAnswer:
+def _read_one(services: Services, one: msgspec.Raw) -> FeedbackEvent | FeedbackAnswer:
     try:
-        return _event_of(decode(one, FeedbackRequest))
+        return _event_of(services, decode(one, FeedbackRequest))
     except InvalidInput as error:
         return FeedbackAnswer(status="rejected", reason=error.detail)
 
 
-def _event_of(event: FeedbackRequest) -> FeedbackEvent:
+def _event_of(services: Services, event: FeedbackRequest) -> FeedbackEvent:
     """The event with its defaults filled in."""
     now = datetime.now(UTC)
-    check_id(event.decision_id, services(), now)
+    check_id(event.decision_id, services, now)
     if 0 < abs(event.value) < _SMALLEST:
         raise InvalidInput.at("#/value", f"{event.value:g} must be 0 or at least {_SMALLEST:g} in size")
     if event.occurred_at is not None:
@@ -85,5 +95,9 @@ def _check_moment(occurred_at: datetime, decided_at: datetime, now: datetime) ->
         raise InvalidInput.at("#/occurred_at", f"{occurred_at.isoformat()} is before the decision: check the clock")
 
 
-def _answer(verdict: Verdict) -> FeedbackAnswer:
-    return FeedbackAnswer(status=verdict.status, reason=verdict.rejection.reason if verdict.rejection else None)
+def _answer(verdict: Verdict, durability: Durability) -> FeedbackAnswer:
+    return FeedbackAnswer(
+        status=verdict.status,
+        reason=verdict.rejection.reason if verdict.rejection else None,
+        durability=durability,
+    )

@@ -22,9 +22,10 @@ def livez() -> Response:
 @blueprint.get("/readyz")
 @open_to_all
 def readyz() -> Response:
-    """Ready: every dependency, by name."""
-    checks = {"database": _database(), "allocations": _allocations()}
-    ready = all(check["ok"] for check in checks.values())
+    """Ready: it can answer decisions. Shows every dependency by name; one may be down without making it unready."""
+    checks = {"database": _database(), "allocations": _allocations(), "spool": _spool()}
+    # Without the database the spool serves; without either nothing does.
+    ready = checks["allocations"]["ok"] and (checks["database"]["ok"] or checks["spool"]["ok"])
     return reply({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
 
 
@@ -42,3 +43,9 @@ def _allocations() -> dict[str, object]:
     if refreshed_at is None:
         return {"ok": False, "detail": "not loaded yet"}
     return {"ok": True, "age_s": round(time.monotonic() - refreshed_at, 3)}
+
+
+def _spool() -> dict[str, object]:
+    """Not ok when it could not take anything more."""
+    used, limit = services().spool.size_bytes(), services().settings.spool_limit_mb * 1_000_000
+    return {"ok": used < limit, "bytes": used}

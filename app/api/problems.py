@@ -1,15 +1,17 @@
 """Every error of every route as one JSON shape: `application/problem+json` (RFC 9457). Made here and nowhere else."""
 
 import logging
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from app.api.codec import encode
 from app.errors import CroupierError, InputTooLarge, InvalidInput, Unavailable
 
-__all__ = ["install", "problem_of"]
+__all__ = ["Answer", "Problem", "answer_to", "install", "problem_of"]
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +27,32 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: list[dict[str, str]] | None = None
 
 
+class Answer(NamedTuple):
+    """A problem as it goes over HTTP."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
 def install(app: Flask) -> None:
     """Makes an app answer every error with a problem."""
-    app.register_error_handler(CroupierError, _answer_croupier_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
-    app.register_error_handler(Exception, _answer_bug)
+    app.register_error_handler(Exception, lambda error: _response(answer_to(error, request.path)))
+
+
+def answer_to(error: Exception, path: str) -> Answer:
+    """The answer to a request that failed; an error that is not ours is a bug, and goes to the log."""
+    headers = [("Content-Type", "application/problem+json")]
+    if not isinstance(error, CroupierError):
+        log.error("unexpected error", exc_info=error)
+        error = CroupierError("Something went wrong here, not at your side. The log of the service says what.")
+    if isinstance(error, Unavailable):
+        headers.append(("Retry-After", str(error.retry_after_s)))
+    if error.status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    # `instance` is a URI reference.
+    return Answer(error.status, headers, encode(problem_of(error, quote(path))))
 
 
 def problem_of(error: CroupierError, instance: str) -> Problem:
@@ -45,47 +68,23 @@ def problem_of(error: CroupierError, instance: str) -> Problem:
     )
 
 
-def _answer_croupier_error(error: CroupierError) -> Response:
-    response = _response(problem_of(error, _here()))
-    if isinstance(error, Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
 def _answer_http_exception(error: HTTPException) -> Response:
     """Errors that Flask found itself: unknown paths, wrong methods, bodies over the limit."""
     if isinstance(error, RequestEntityTooLarge):
-        return _answer_croupier_error(InputTooLarge("The body is larger than 1 MiB; send it in parts"))
+        return _response(answer_to(InputTooLarge("The body is larger than 1 MiB; send it in parts"), request.path))
     status = error.code or 500
-    slug = error.name.lower().replace(" ", "-")
-    response = _response(
-        Problem(
-            type=f"urn:croupier:problem:{slug}",
-            title=error.name,
-            status=status,
-            detail=error.description or error.name,
-            instance=_here(),
-        )
+    problem = Problem(
+        type=f"urn:croupier:problem:{error.name.lower().replace(' ', '-')}",
+        title=error.name,
+        status=status,
+        detail=error.description or error.name,
+        instance=quote(request.path),
     )
+    headers = [("Content-Type", "application/problem+json")]
     if status == 405:
-        response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-    return response
+        headers.append(("Allow", ", ".join(sorted(getattr(error, "valid_methods", None) or ()))))
+    return _response(Answer(status, headers, encode(problem)))
 
 
-def _answer_bug(error: Exception) -> Response:
-    log.error("unexpected error", exc_info=error)
-    detail = "Something went wrong here, not at your side. The log of the service says what."
-    title, kind = "Internal server error", "urn:croupier:problem:internal-server-error"
-    return _response(Problem(type=kind, title=title, status=500, detail=detail, instance=_here()))
-
-
-def _here() -> str:
-    """The path of this request, as the URI reference that `instance` must be."""
-    return quote(request.path)
-
-
-def _response(problem: Problem) -> Response:
-    body = msgspec.json.encode(problem)
-    return Response(body, status=problem.status, content_type="application/problem+json")
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers)

@@ -7,9 +7,11 @@ from uuid import UUID
 from msgspec import Meta, Raw, Struct
 
 from app.recommenders import MAX_ITEMS, Item
+from app.serving.durability import Durability
 from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
+    "BatchRequest",
     "BulkFeedback",
     "ExperimentView",
     "FeedbackAnswer",
@@ -55,7 +57,13 @@ class RecommendationAnswer(Struct, frozen=True, kw_only=True):
     reason: str
     items: tuple[Item, ...]
     payload: Any
-    durability: Literal["committed", "spooled"]
+    durability: Durability
+
+
+class BatchRequest(_Body, frozen=True, kw_only=True):
+    """`POST /v1/recommendations/batch`; each request is decoded by itself."""
+
+    requests: Annotated[list[Raw], Meta(max_length=1000)]
 
 
 class FeedbackRequest(_Body, frozen=True, kw_only=True):
@@ -81,6 +89,7 @@ class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: Literal["accepted", "duplicate", "unmatched", "rejected"]
     reason: str | None = None
+    durability: Durability | None = None  # null: nothing was recorded
 
 
 class NewExperiment(ExperimentRequest, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ class Spool:
         self._descriptor: int | None = None
         self._end = 0  # of the last acknowledged record
 
-    def append(self, payloads: Sequence[bytes]) -> None:
+    def append(self, payloads: Sequence[bytes]) -> Sequence[None]:
         """Keeps records; they are on disk when this returns, all of them or, when it raises, none.
 
         Raises:
@@ -65,6 +65,7 @@ class Spool:
                 self._take_back()
                 raise SpoolFull(f"The spool cannot be written: {error.strerror}", retry_after_s=5) from error
             self._end += len(block)
+        return [None] * len(payloads)
 
     def size_bytes(self) -> int:
         """Size of all files in the folder."""

@@ -78,6 +78,16 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def autocommit(self) -> Iterator[sa.Connection]:
+        """A connection whose every statement is a transaction of its own, for what cannot run inside one.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        with translate_driver_errors(), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
     def ping(self) -> None:
         """Asks the database for a sign of life.
 

@@ -17,6 +17,7 @@ __all__ = [
     "ArmRecord",
     "Experiment",
     "add",
+    "all_of",
     "arms_of",
     "find",
     "listed",
@@ -67,6 +68,13 @@ def listed(connection: sa.Connection, *, after: str = "", limit: int = 100) -> l
     """Experiments in the order of their keys, a page at a time."""
     query = sa.select(experiments).where(experiments.c.key > after).order_by(experiments.c.key).limit(limit)
     return [_experiment(row) for row in connection.execute(query).mappings()]
+
+
+def all_of(connection: sa.Connection) -> list[Experiment]:
+    """Every experiment, in the order of their keys."""
+    return [
+        _experiment(row) for row in connection.execute(sa.select(experiments).order_by(experiments.c.key)).mappings()
+    ]
 
 
 def running(connection: sa.Connection) -> list[str]:

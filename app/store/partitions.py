@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app.ids import day_bounds
 from app.store.tables import PARTITIONED
 
-__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "make_partitions", "oldest_day"]
+__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "make_partitions", "oldest_day", "partitions_before"]
 
 # Two weeks give operators time to notice that the monitor, which makes them daily, is not running.
 DAYS_AHEAD = 14
@@ -38,8 +38,23 @@ def make_partitions(connection: sa.Connection, now: datetime) -> int:
 
 def oldest_day(connection: sa.Connection) -> datetime | None:
     """Start of the first UTC day whose decisions have a partition; None before the first is made."""
-    days = sorted(name.rpartition("_")[2] for name in _existing(connection) if name.startswith("decisions_"))
-    return datetime.strptime(days[0], "%Y%m%d").replace(tzinfo=UTC) if days else None
+    return min((_day_of(name) for name in _existing(connection) if name.startswith("decisions_")), default=None)
+
+
+def partitions_before(connection: sa.Connection, moment: datetime) -> list[tuple[str, str, bool]]:
+    """Partitions of whole days before a moment: table, partition, and whether detaching it was begun."""
+    query = sa.text(
+        "SELECT parent.relname, child.relname, inhdetachpending FROM pg_inherits"
+        " JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent"
+        " WHERE parent.relname = ANY(:parents) AND parent.relnamespace = current_schema()::regnamespace"
+        " ORDER BY child.relname"
+    )
+    rows = connection.execute(query, {"parents": list(PARTITIONED)}).all()
+    return [(parent, name, pending) for parent, name, pending in rows if _day_of(name) + timedelta(days=1) <= moment]
+
+
+def _day_of(partition: str) -> datetime:
+    return datetime.strptime(partition.rpartition("_")[2], "%Y%m%d").replace(tzinfo=UTC)
 
 
 def _existing(connection: sa.Connection) -> set[str]:

@@ -10,7 +10,7 @@ from app.store.database import Database, is_transient
 from app.store.partitions import partitions_before
 from app.store.tables import PARTITIONED, allocations, experiments
 
-__all__ = ["delete_old_allocations", "delete_old_events", "drop_old_partitions"]
+__all__ = ["delete_old_allocations", "delete_old_events", "drop_old_partitions", "keep_since"]
 
 # Small enough that nobody waits long for its locks.
 _BATCH = 5_000
@@ -58,7 +58,7 @@ def delete_old_events(database: Database, experiment: str, before: datetime) -> 
                 return deleted
             literal = ",".join(f"'{i}'" for i in found)
             for table in reversed(PARTITIONED):
-                connection.exec_driver_sql(f"DELETE FROM {table} WHERE decision_id IN ({literal})")  # noqa: S608 - UUIDs
+                connection.exec_driver_sql(f"DELETE FROM {table} WHERE decision_id IN ({literal})")
         deleted += len(found)
 
 

@@ -163,6 +163,9 @@ decision_counts = sa.Table(
     _count("decisions"),
     _count("exposures"),  # those that count: chosen by the policy and answered by the arm's own recommender
     _count("fallbacks"),
+    # Of compacted rows, whose allocation is 0: sums over exposures of this arm's probability p, and of p(1 − p).
+    _sum("expected"),
+    _sum("variance"),
 )
 
 arm_statistics = sa.Table(

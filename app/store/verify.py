@@ -1,9 +1,11 @@
 """Checks that every stored statistic equals the fold of the event log."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
+from app.ids import first_id_at
 from app.store.database import Database
 
 __all__ = ["Discrepancy", "verify"]
@@ -19,42 +21,56 @@ class Discrepancy:
     expected: float | None
 
 
-# Each check pairs stored figures with those folded from the log, by key, and keeps what differs. Buckets are summed
-# over shards, since it does not matter which worker counted.
+# Since when the log of an experiment is whole. A day's margin on either side: an id may be a day older than its bucket.
+_KEPT = """
+    WITH kept AS (
+        SELECT key AS experiment, greatest(
+            '{since}'::timestamptz,
+            date_trunc('day', now(), 'UTC') - make_interval(days => (specification ->> 'retention_days')::int - 2)
+        ) AS since FROM experiments
+    )"""
+
+# Each check pairs stored figures with those folded from the log, by key, and keeps what differs. Sums are taken over
+# shards, since it does not matter which worker counted, and over a UTC day, since compaction makes days of buckets.
 _CHECKS = {
-    "decision_counts": """
-        SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, 'allocation ' || allocation, arm, bucket, figure),
-               s.value, e.value
+    "decision_counts": _KEPT
+    + """
+        SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, arm, day, figure), s.value, e.value
         FROM (
-            SELECT experiment, epoch, allocation, arm, bucket, figure, sum(v)::float8 AS value FROM decision_counts,
+            SELECT experiment, epoch, arm, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v)::float8 AS value
+            FROM decision_counts LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('decisions', decisions), ('exposures', exposures),
                                 ('fallbacks', fallbacks)) f(figure, v)
-            GROUP BY 1, 2, 3, 4, 5, 6
+            WHERE v <> 0 AND bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5
         ) s FULL JOIN (
-            SELECT experiment, epoch, allocation, arm, bucket, figure, sum(v)::float8 AS value FROM decisions,
+            SELECT experiment, epoch, arm, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v)::float8 AS value
+            FROM decisions LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('decisions', 1), ('exposures', learnable::int),
                                 ('fallbacks', (served_arm IS DISTINCT FROM arm)::int)) f(figure, v)
-            GROUP BY 1, 2, 3, 4, 5, 6
-        ) e USING (experiment, epoch, allocation, arm, bucket, figure)
+            WHERE v <> 0 AND bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5
+        ) e USING (experiment, epoch, arm, day, figure)
         WHERE {differs}""",
-    "arm_statistics": """
-        SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, arm, metric, bucket, figure), s.value, e.value
+    "arm_statistics": _KEPT
+    + """
+        SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, arm, metric, day, figure), s.value, e.value
         FROM (
-            SELECT experiment, epoch, arm, metric, bucket, figure, sum(v) AS value FROM arm_statistics,
+            SELECT experiment, epoch, arm, metric, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v) AS value
+            FROM arm_statistics LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('n', n::float8), ('sum', sum), ('sum_of_squares', sum_of_squares)) f(figure, v)
-            GROUP BY 1, 2, 3, 4, 5, 6
+            WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5, 6
         ) s FULL JOIN (
-            SELECT experiment, epoch, arm, metric, bucket, figure, sum(v) AS value
-            FROM outcomes JOIN decisions USING (decision_id),
+            SELECT experiment, epoch, arm, metric, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v) AS value
+            FROM outcomes JOIN decisions USING (decision_id) LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('n', 1::float8), ('sum', value), ('sum_of_squares', value ^ 2)) f(figure, v)
-            WHERE learnable GROUP BY 1, 2, 3, 4, 5, 6
-        ) e USING (experiment, epoch, arm, metric, bucket, figure)
+            WHERE learnable AND bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5, 6
+        ) e USING (experiment, epoch, arm, metric, day, figure)
         WHERE {differs}""",
     "outcomes": """
         SELECT concat_ws(' / ', decision_id, metric, figure), s.value, e.value
         FROM (
             SELECT decision_id, metric, figure, v AS value FROM outcomes,
                 LATERAL (VALUES ('value', value), ('events', events::float8)) f(figure, v)
+            WHERE decision_id >= '{first_id}'
         ) s FULL JOIN (
             SELECT decision_id, metric, figure, v AS value
             FROM (
@@ -65,19 +81,24 @@ _CHECKS = {
                         WHEN 'last' THEN (array_agg(f.value ORDER BY f.occurred_at DESC, f.value = o.value DESC))[1]
                     END AS value
                 FROM feedback f LEFT JOIN outcomes o USING (decision_id, metric)
+                WHERE decision_id >= '{first_id}'
                 GROUP BY decision_id, metric, aggregation
             ) folded, LATERAL (VALUES ('value', value), ('events', events)) f(figure, v)
         ) e USING (decision_id, metric, figure)
         WHERE {differs}""",
-    "item_rewards": """
-        SELECT concat_ws(' / ', experiment, metric, item_id, bucket), s.value, e.value
+    "item_rewards": _KEPT
+    + """
+        SELECT concat_ws(' / ', experiment, metric, item_id, day), s.value, e.value
         FROM (
-            SELECT experiment, metric, item_id, bucket, sum(rewards) AS value FROM item_rewards GROUP BY 1, 2, 3, 4
+            SELECT experiment, metric, item_id, date_trunc('day', bucket, 'UTC') AS day, sum(rewards) AS value
+            FROM item_rewards LEFT JOIN kept USING (experiment)
+            WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4
         ) s FULL JOIN (
-            SELECT experiment, metric, f.item_id, date_trunc('hour', occurred_at, 'UTC') AS bucket, sum(value) AS value
-            FROM feedback f JOIN decisions d USING (decision_id) WHERE f.item_id IS NOT NULL AND value > 0
+            SELECT experiment, metric, f.item_id, date_trunc('day', occurred_at, 'UTC') AS day, sum(value) AS value
+            FROM feedback f JOIN decisions d USING (decision_id) LEFT JOIN kept USING (experiment)
+            WHERE f.item_id IS NOT NULL AND value > 0 AND occurred_at >= coalesce(kept.since, '-infinity')
             GROUP BY 1, 2, 3, 4
-        ) e USING (experiment, metric, item_id, bucket)
+        ) e USING (experiment, metric, item_id, day)
         WHERE {differs}""",
 }
 # Counts and sums of 0 and 1 are exact in doubles; other sums depend on the order of addition, and where much is taken
@@ -87,20 +108,26 @@ _DIFFERS = """
         WHEN s.value = floor(s.value) AND e.value = floor(e.value) THEN 0
         ELSE 1e-9 * greatest(1, abs(s.value), abs(e.value)) END
 """
+_EVER = datetime.fromisoformat("2000-01-01T00:00:00Z")
 
 
-def verify(database: Database, *, limit: int = 100) -> list[Discrepancy]:
+def verify(database: Database, *, since: datetime = _EVER, limit: int = 100) -> list[Discrepancy]:
     """Compares all statistics with the log, as of one moment; at most `limit` discrepancies per check.
 
     It reads the whole log, so its cost grows with it; it locks nothing.
+
+    Args:
+        database: what to check.
+        since: when the log begins to be whole; what it no longer holds cannot be compared.
+        limit: most discrepancies of each check.
     """
     found: list[Discrepancy] = []
     with database.transaction(snapshot=True) as connection:
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        for check, query in _CHECKS.items():
-            rows = connection.exec_driver_sql(query.format(differs=_DIFFERS) + f" LIMIT {limit}")
+        for check, template in _CHECKS.items():
+            query = template.format(differs=_DIFFERS, since=since.isoformat(), first_id=first_id_at(since))
             found += [
                 Discrepancy(check=check, where=where, stored=stored, expected=expected)
-                for where, stored, expected in rows
+                for where, stored, expected in connection.exec_driver_sql(f"{query} LIMIT {limit}")
             ]
     return found

@@ -101,6 +101,8 @@ CREATE TABLE decision_counts (
     decisions bigint NOT NULL DEFAULT 0,
     exposures bigint NOT NULL DEFAULT 0,
     fallbacks bigint NOT NULL DEFAULT 0,
+    expected double precision NOT NULL DEFAULT 0,
+    variance double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (experiment, epoch, allocation, arm, bucket, shard)
 );
 

@@ -1,0 +1,125 @@
+"""JSON in and out: shapes are checked, and what is wrong is said with a pointer to where."""
+
+import json
+import math
+import re
+from collections.abc import Hashable, Iterator
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from app.errors import Fault, InvalidInput, MalformedInput
+
+__all__ = ["decode", "decode_shape", "encode"]
+
+T = TypeVar("T")
+
+encode = msgspec.json.Encoder().encode
+
+# How deep JSON may be nested: far below what decoding it again, in deeper calls, could fail on.
+_DEEPEST = 100
+_TOO_DEEP = f"nested more than {_DEEPEST} levels deep"
+
+
+def decode(body: bytes | msgspec.Raw, type_: type[T]) -> T:
+    """JSON as a value of `type_`.
+
+    Raises:
+        MalformedInput: it is not JSON.
+        InvalidInput: it has another shape, or holds what cannot be stored.
+    """
+    _refuse_what_cannot_be_stored(bytes(body))
+    return decode_shape(body, type_)
+
+
+def decode_shape(body: bytes | msgspec.Raw, type_: type[T]) -> T:
+    """The same, for JSON whose parts are `Raw` and will be decoded one by one: a bad part is no fault of the whole."""
+    try:
+        value: T = _decoder(cast("Hashable", type_)).decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(*(_infinities(bytes(body)) or (_fault_of(error),))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _why_malformed(bytes(body), error) from error
+    except RecursionError as error:
+        raise InvalidInput.at("#", _TOO_DEEP) from error
+    return value
+
+
+@cache
+def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+_PLACE = re.compile(r" - at (`key` in )?`\$(?P<path>[^`]*)`$")
+
+
+def _fault_of(error: msgspec.ValidationError) -> Fault:
+    """Msgspec says "Expected `int` - at `$.arms[0].k`"; a problem says that as pointer and detail."""
+    text = str(error)
+    found = _PLACE.search(text)
+    if found is None:
+        return Fault("#", text)
+    # It writes `...` for the name of a member of a mapping: then the pointer is the mapping's.
+    path = found["path"].partition("[...]")[0]
+    steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path)
+    return Fault("#" + "".join(f"/{name or index}" for name, index in steps), text[: found.start()])
+
+
+def _why_malformed(body: bytes, error: Exception) -> InvalidInput:
+    """NaN and infinities are no JSON either, but their senders deserve to hear where they are."""
+    faults = _infinities(body)
+    return InvalidInput(*faults) if faults else MalformedInput.at("#", f"The body is not JSON: {error}")
+
+
+def _infinities(body: bytes) -> list[Fault]:
+    """Numbers that are not finite, and those too large for one."""
+    try:
+        return [
+            Fault(pointer, f"{value} is not a finite number")
+            for pointer, value in _leaves(json.loads(body))
+            if isinstance(value, float) and not math.isfinite(value)
+        ]
+    except (ValueError, RecursionError):
+        return []
+
+
+def _refuse_what_cannot_be_stored(body: bytes) -> None:
+    """PostgreSQL stores no U+0000 in a text, and what is nested without end cannot be read back.
+
+    Only a body that may hold such a thing is looked through.
+    """
+    if b"\\u0000" not in body and body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return
+    try:
+        leaves = list(_leaves(json.loads(body)))
+    except RecursionError as error:
+        raise InvalidInput.at("#", _TOO_DEEP) from error
+    except ValueError:
+        return  # no JSON: decoding says what is wrong
+    faults = [
+        Fault(pointer, "the character U+0000 cannot be stored")
+        for pointer, value in leaves
+        if isinstance(value, str) and "\0" in value
+    ]
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _leaves(value: Any, pointer: str = "#", depth: int = 0) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    """All keys and leaves of a JSON value, with JSON pointers.
+
+    Raises:
+        RecursionError: it is nested more than `_DEEPEST` deep.
+    """
+    if depth > _DEEPEST:
+        raise RecursionError
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield pointer, key
+            yield from _leaves(member, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", depth + 1)
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _leaves(element, f"{pointer}/{index}", depth + 1)
+    else:
+        yield pointer, value

@@ -1,0 +1,73 @@
+"""The routes that carry the traffic, answered without Flask's machinery.
+
+Flask's routing, contexts, hooks and response objects cost about as much as a whole decision does (docs/adr/0005).
+What is in any way unusual about a request, Flask answers: its views call the same functions.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from app.api import problems
+from app.api.codec import encode
+from app.api.http import key_of
+from app.auth import Scope
+from app.services import Services
+
+if TYPE_CHECKING:  # these exist for type checkers only
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["FastRoute", "FastRoutes"]
+
+
+class FastRoute(NamedTuple):
+    """A POST route: who may use it, and the function from body to answer."""
+
+    scope: Scope
+    handle: Callable[[Services, bytes], Any]
+
+
+class FastRoutes:
+    """Answers some routes, and leaves the others to another WSGI application.
+
+    Args:
+        services: of this worker.
+        routes: by path.
+        otherwise: answers everything else.
+        largest_body: in bytes.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        routes: Mapping[str, FastRoute],
+        otherwise: "WSGIApplication",
+        *,
+        largest_body: int,
+    ) -> None:
+        self._services = services
+        self._routes = routes
+        self._otherwise = otherwise
+        self._largest_body = largest_body
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """One request."""
+        route = self._routes.get(environ["PATH_INFO"])
+        length = _length_of(environ)
+        if route is None or environ["REQUEST_METHOD"] != "POST" or not 0 <= length <= self._largest_body:
+            return self._otherwise(environ, start_response)
+        try:
+            self._services.keys.authorise(key_of(environ), route.scope)
+            content = encode(route.handle(self._services, environ["wsgi.input"].read(length)))
+            status, headers = 200, [("Content-Type", "application/json")]
+        except Exception as error:  # noqa: BLE001 - every error has its answer
+            status, headers, content = problems.answer_to(error, environ["PATH_INFO"])
+        headers.append(("Content-Length", str(len(content))))
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return (content,)
+
+
+def _length_of(environ: "WSGIEnvironment") -> int:
+    """The body's length in bytes; -1 when it is not said, or not said properly."""
+    text = environ.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
