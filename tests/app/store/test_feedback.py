@@ -273,7 +273,7 @@ def test_batches_about_the_same_decisions_in_opposite_order_do_not_deadlock(data
     def send(writer: int) -> int:
         new = 0
         for number in range(25):
-            columns = {"metric": "sum", "aggregation": "sum", "event_id": f"{writer}-{number}", "item_id": "i"}
+            columns: dict[str, Any] = {"metric": "sum", "aggregation": "sum", "event_id": f"{writer}-{number}"}
             batch = [matched(row, **columns) for row in rows]
             new += len(write(database, batch if writer % 2 else batch[::-1]))
         return new
