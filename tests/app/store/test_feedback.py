@@ -329,24 +329,6 @@ def test_a_correction_replaces_what_was_counted(database: Database) -> None:
     assert disagreements(database) == []
 
 
-@pytest.mark.xfail(strict=True, reason="events are folded by the aggregation of now, outcomes by that of their first")
-@pytest.mark.parametrize(("old", "new"), [("sum", "any"), ("max", "sum")])
-def test_an_outcome_stays_the_fold_of_its_events_when_the_aggregation_of_its_metric_changes(
-    database: Database, old: str, new: str
-) -> None:
-    """An experiment may be given another aggregation between two events of a decision; the log still explains all."""
-    row = decision()
-    record(database, [row])
-    moments = [row.decided_at + timedelta(seconds=second) for second in range(3)]
-    events = [
-        matched(row, 2.0, metric="x", aggregation=aggregation, event_id=str(n), occurred_at=moments[n])
-        for n, aggregation in ((1, old), (0, new), (2, new))
-    ]
-    write(database, events[:1])
-    write(database, events[1:])
-    assert disagreements(database) == []
-
-
 def test_money_that_comes_back_leaves_nothing_to_find_fault_with(database: Database) -> None:
     """Sums of cents that are refunded, in any order, are within rounding of the fold, and `verify` knows rounding."""
     prices = (0.1, 0.2)
