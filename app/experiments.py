@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from app.errors import Conflict, NotFound, PreconditionFailed
+from app.errors import Conflict, Fault, InvalidInput, NotFound, PreconditionFailed
 from app.learning import evidence_of, publish_allocation, read_counts
 from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
 from app.store import audit
@@ -20,6 +20,8 @@ from app.store.experiments import ArmRecord, Experiment
 __all__ = ["Action", "change_state", "create", "get", "listed", "patch", "put"]
 
 Action = Literal["start", "pause", "resume", "stop"]
+
+_ANOTHER_FOLD = "metric {!r} has outcomes of another aggregation; give the new one another metric key"
 
 # Action → the states it leaves, and the one it reaches. Repeating an action changes nothing.
 _TRANSITIONS: dict[Action, tuple[tuple[State, ...], State]] = {
@@ -152,6 +154,7 @@ def _replace(
         raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
     if same(specification, old.specification):
         return
+    _refuse_other_folds(old.specification, specification)
     epoch = old.epoch + epoch_changes(old.specification, specification)
     store.replace(connection, old, specification, epoch=epoch)
     experiment = _existing(store.find(connection, old.key), old.key)
@@ -159,6 +162,17 @@ def _replace(
     _allocate(connection, experiment)
     before, after = _as_json(old.specification), _as_json(specification)
     audit.record(connection, actor=actor, action="replace", subject=old.key, before=before, after=after)
+
+
+def _refuse_other_folds(old: Specification, new: Specification) -> None:
+    """An outcome must stay the fold of its events, so a metric keeps its aggregation for as long as it is declared."""
+    faults = [
+        Fault("#/reward/aggregation" if metric == new.reward.metric else "#/metrics", _ANOTHER_FOLD.format(metric))
+        for metric in old.metric_keys & new.metric_keys
+        if old.aggregation_of(metric) != new.aggregation_of(metric)
+    ]
+    if faults:
+        raise InvalidInput(*faults)
 
 
 def _save_arms(connection: sa.Connection, experiment: Experiment, *, old: Specification | None) -> None:

@@ -128,6 +128,11 @@ class Specification(_Part, frozen=True, kw_only=True):
         return tuple(arm.key for arm in self.arms)
 
     @property
+    def metric_keys(self) -> frozenset[str]:
+        """Keys of all metrics that feedback may carry."""
+        return frozenset({self.reward.metric, *(metric.key for metric in self.metrics)})
+
+    @property
     def reward_model(self) -> RewardModel:
         """The kind of reward."""
         return REWARD_MODELS[self.reward.model]

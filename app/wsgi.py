@@ -15,6 +15,10 @@ from monitoring.logs import configure
 
 __all__ = ["build", "wait_with_gevent"]
 
+# A database that hangs, or whose packets are dropped, keeps no timeout of its own, and libpq's are not kept in this
+# mode. Longer than the longest statement of a web worker that does its work.
+_PATIENCE_S = 10.0
+
 
 def build() -> Flask:
     """The app of this worker, running."""
@@ -29,11 +33,16 @@ def build() -> Flask:
 
 
 def wait_with_gevent(connection: psycopg2.extensions.connection) -> None:
-    """Lets other requests run while the driver waits for the database (psycopg's documented green mode)."""
+    """Lets other requests run while the driver waits for the database (psycopg's documented green mode).
+
+    Raises:
+        psycopg2.OperationalError: nothing came for long; psycopg2 then gives the connection up.
+    """
+    silence = psycopg2.OperationalError(f"nothing came from the database for {_PATIENCE_S} s")
     while (state := connection.poll()) != POLL_OK:
         if state == POLL_READ:
-            wait_read(connection.fileno())
+            wait_read(connection.fileno(), timeout=_PATIENCE_S, timeout_exc=silence)
         elif state == POLL_WRITE:
-            wait_write(connection.fileno())
+            wait_write(connection.fileno(), timeout=_PATIENCE_S, timeout_exc=silence)
         elif state == POLL_ERROR:
             raise psycopg2.OperationalError("the connection failed while waiting")

@@ -39,7 +39,7 @@ def match(event: FeedbackEvent, target: Target, specification: Specification) ->
     metric = event.metric or reward.metric
     aggregation = specification.aggregation_of(metric)
     if aggregation is None:
-        known = ", ".join(sorted({reward.metric, *(m.key for m in specification.metrics)}))
+        known = ", ".join(sorted(specification.metric_keys))
         return Rejection(
             field="metric",
             reason=f"{metric!r} is no metric of experiment {target.experiment}; it has {known}",

@@ -322,9 +322,8 @@ def test_another_recommender_is_another_version_of_the_arm_that_learns_afresh(
         replace(EXPLICIT, metric="buy"),
         replace(EXPLICIT, missing="default"),
         Reward(missing="explicit", default=1.0),
-        replace(EXPLICIT, aggregation="max"),
     ],
-    ids=["window", "metric", "missing", "default", "aggregation"],
+    ids=["window", "metric", "missing", "default"],
 )
 def test_another_meaning_of_the_reward_lets_every_arm_learn_afresh(
     shared_database: Database, key: str, reward: Reward
@@ -456,3 +455,18 @@ def test_payload_is_the_default_recommender() -> None:
     """The minimal experiment of api.md is valid: arms that are nothing but keys."""
     spec = msgspec.json.decode(b'{"arms": [{"key": "a"}, {"key": "b"}]}', type=Specification)
     assert [arm.recommender for arm in spec.arms] == [Payload(), Payload()]
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer"),
+    [
+        (replace(TWO, reward=replace(EXPLICIT, aggregation="max")), "#/reward/aggregation"),
+        (replace(TWO, metrics=(Metric(key="revenue", aggregation="max"),)), "#/metrics"),
+    ],
+)
+def test_a_metric_keeps_its_aggregation(database: Database, changed: Specification, pointer: str) -> None:
+    """An outcome must stay the fold of its events, so another aggregation needs another metric key."""
+    put(database, "home", replace(TWO, metrics=(Metric(key="revenue", aggregation="sum"),)))
+    with pytest.raises(InvalidInput) as refused:
+        put(database, "home", changed)
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]

@@ -47,10 +47,11 @@ def verdicts(database: Database, events: Sequence[FeedbackEvent]) -> list[Verdic
 def test_the_metric_defaults_to_the_reward_metric() -> None:
     """An event without a metric is about the reward, under its name, so that it is the same event as one with it."""
     row = decision()
-    unnamed, named = (match(event(row, metric=metric), target_of(row), SPEC) for metric in ("", "click"))
+    spec = specification(reward=Reward(metric="buy", aggregation="max"))
+    unnamed, named = (match(event(row, metric=metric), target_of(row), spec) for metric in ("", "buy"))
     assert isinstance(unnamed, MatchedEvent)
     assert isinstance(named, MatchedEvent)
-    assert (unnamed.metric, unnamed.aggregation) == ("click", "any")
+    assert (unnamed.metric, unnamed.aggregation) == ("buy", "max")
     assert unnamed.key == named.key
 
 
