@@ -27,7 +27,7 @@ from tests.running import Api, until
 
 _ROOT = Path(__file__).parents[1]
 _ROUNDS = int(os.environ.get("ROUNDS", "5"))
-_SECONDS = float(os.environ.get("SECONDS_EACH", "4"))
+_SECONDS = int(os.environ.get("SECONDS_EACH", "4"))
 _CROUPIER, _BARE, _OBVIOUS = (f"http://127.0.0.1:{port}" for port in (8310, 8311, 8312))
 _DECISION = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
 _ITEMS = [str(i) for i in range(10)]
@@ -184,9 +184,9 @@ def _prepare(database_url: str) -> None:
 
 
 def _some_decisions() -> list[str]:
-    """Ids of 2,000 decisions, for feedback."""
+    """Ids of 20,000 decisions, for feedback."""
     api = Api(_CROUPIER, wrk.KEY)
-    batches = [api.post("/v1/recommendations/batch", {"requests": [_DECISION] * 500}).ok() for _ in range(4)]
+    batches = [api.post("/v1/recommendations/batch", {"requests": [_DECISION] * 1000}).ok() for _ in range(20)]
     return [result["decision_id"] for batch in batches for result in batch["results"]]
 
 

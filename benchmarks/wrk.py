@@ -61,7 +61,7 @@ end
     )
 
 
-def measure(url: str, script: str, folder: Path, *, connections: int, seconds: float) -> Run:
+def measure(url: str, script: str, folder: Path, *, connections: int, seconds: int) -> Run:
     """One run.
 
     Raises:

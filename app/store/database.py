@@ -1,11 +1,12 @@
 """The database: one engine a process, transactions, and the one place where driver errors become ours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import psycopg2
+import psycopg2.extensions
 import sqlalchemy as sa
-from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class, whatever its case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the same
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +20,7 @@ __all__ = [
     "Database",
     "DriverConnection",
     "cursor_of",
+    "execute_prepared",
     "is_away",
     "is_transient",
     "translate_driver_errors",
@@ -29,6 +31,14 @@ __all__ = [
 _AWAY = ("08", "53", "57", "58")
 # Serialization failure, deadlock, lock not available.
 _TRANSIENT = ("40001", "40P01", "55P03")
+
+
+class DriverConnection(psycopg2.extensions.connection):
+    """A connection of the driver that knows which statements it has prepared."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the driver's signature
+        super().__init__(*arguments, **options)
+        self.prepared: set[str] = set()
 
 
 class Database:
@@ -46,6 +56,7 @@ class Database:
             # A connection that died while the database restarted is replaced, not handed out.
             pool_pre_ping=True,
             connect_args={
+                "connection_factory": DriverConnection,
                 "application_name": name,
                 "connect_timeout": 2,
                 # A peer that vanished is noticed in seconds, not in the kernel's two hours.
@@ -117,6 +128,25 @@ class Database:
     def close(self) -> None:
         """Closes the pool's idle connections."""
         self._engine.dispose()
+
+
+def execute_prepared(cursor: Cursor, name: str, types: str, statement: str, values: Sequence[object]) -> None:
+    """Executes a statement that its connection prepares the first time and remembers.
+
+    Parsing and planning our long statements takes PostgreSQL longer than running them for one row.
+
+    Args:
+        cursor: of a connection of `Database`.
+        name: of the statement, the same for the same text.
+        types: of its parameters, as "json, int".
+        statement: with $1, $2 … for the parameters.
+        values: the parameters.
+    """
+    connection = cast("DriverConnection", cursor.connection)
+    if name not in connection.prepared:
+        cursor.execute(f"PREPARE {name} ({types}) AS {statement}")
+        connection.prepared.add(name)
+    cursor.execute(f"EXECUTE {name} ({', '.join(['%s'] * len(values))})", values)
 
 
 def cursor_of(connection: Connection) -> Cursor:

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from app.store.database import Cursor, cursor_of
+from app.store.database import Cursor, cursor_of, execute_prepared
 
 __all__ = ["DecisionRow", "find", "recorded", "write_batch"]
 
@@ -36,11 +36,11 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     latency_ms: float
 
 
-# One statement, so one round trip and one commit. A retried id is not inserted, so it counts nothing. Both inserts
+# $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it counts nothing. Both inserts
 # go in key order: two batches that touch the same rows then wait for each other instead of deadlocking.
 _WRITE = """
 WITH incoming AS (
-    SELECT * FROM json_populate_recordset(NULL::decisions, %(rows)s::json)
+    SELECT * FROM json_populate_recordset(NULL::decisions, $1)
 ), inserted AS (
     INSERT INTO decisions SELECT * FROM incoming ORDER BY decision_id
     ON CONFLICT (decision_id) DO NOTHING
@@ -48,7 +48,7 @@ WITH incoming AS (
 ), counted AS (
     INSERT INTO decision_counts AS c
         (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks)
-    SELECT experiment, epoch, allocation, arm, bucket, %(shard)s, count(*), count(*) FILTER (WHERE learnable),
+    SELECT experiment, epoch, allocation, arm, bucket, $2, count(*), count(*) FILTER (WHERE learnable),
            count(*) FILTER (WHERE served_arm IS DISTINCT FROM arm)
     FROM inserted GROUP BY experiment, epoch, allocation, arm, bucket
     ORDER BY experiment, epoch, allocation, arm, bucket
@@ -66,7 +66,8 @@ def write_batch(cursor: Cursor, rows: Sequence[DecisionRow], *, shard: int) -> s
 
     Ids must not repeat within the batch.
     """
-    cursor.execute(_WRITE, {"rows": msgspec.json.encode(rows).decode(), "shard": shard})
+    values = (msgspec.json.encode(rows).decode(), shard)
+    execute_prepared(cursor, "write_decisions", "json, smallint", _WRITE, values)
     return {UUID(text) for (text,) in cursor.fetchall()}
 
 

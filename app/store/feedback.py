@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
-from app.store.database import Cursor
+from app.store.database import Cursor, execute_prepared
 from app.store.tables import feedback, outcomes
 
 __all__ = [
@@ -73,12 +73,12 @@ SELECT decision_id::text, experiment, epoch, arm, bucket, decided_at, learnable
 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[])
 """
 
-# `outcomes.previous` is set by the update and returned, since RETURNING cannot see the old row (and `xmax = 0`, the
+# $1: events as JSON, $2: shard. `outcomes.previous` is set by the update and returned, since RETURNING cannot see the old row (and `xmax = 0`, the
 # usual way to tell an insert from an update, fails on partitioned tables). The increment of the statistics is then
 # value − previous, whatever the aggregation. All inserts go in key order, so that batches cannot deadlock.
-WRITE = """
+_WRITE = """
 WITH incoming AS (
-    SELECT * FROM json_to_recordset(%(events)s::json) AS e(
+    SELECT * FROM json_to_recordset($1) AS e(
         decision_id uuid, metric text, event_id text, value double precision, item_id text, position integer,
         occurred_at timestamptz, experiment text, epoch integer, arm text, bucket timestamptz, learnable boolean,
         aggregation text)
@@ -117,7 +117,7 @@ WITH incoming AS (
     RETURNING decision_id, metric, value, previous
 ), summed AS (
     INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
-    SELECT d.experiment, d.epoch, d.arm, c.metric, d.bucket, %(shard)s, count(*) FILTER (WHERE c.previous IS NULL),
+    SELECT d.experiment, d.epoch, d.arm, c.metric, d.bucket, $2, count(*) FILTER (WHERE c.previous IS NULL),
            sum(c.value - coalesce(c.previous, 0)), sum(c.value ^ 2 - coalesce(c.previous, 0) ^ 2)
     FROM changed c
     JOIN (SELECT DISTINCT decision_id, metric, experiment, epoch, arm, bucket FROM fresh WHERE learnable) d
@@ -128,7 +128,7 @@ WITH incoming AS (
         n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares
 ), popular AS (
     INSERT INTO item_rewards AS i (experiment, metric, item_id, bucket, shard, rewards)
-    SELECT experiment, metric, item_id, date_trunc('hour', occurred_at, 'UTC') AS hour, %(shard)s, sum(value)
+    SELECT experiment, metric, item_id, date_trunc('hour', occurred_at, 'UTC') AS hour, $2, sum(value)
     FROM fresh WHERE item_id IS NOT NULL AND value > 0
     GROUP BY experiment, metric, item_id, hour ORDER BY experiment, metric, item_id, hour
     ON CONFLICT (experiment, metric, item_id, bucket, shard) DO UPDATE SET rewards = i.rewards + excluded.rewards
@@ -188,7 +188,7 @@ def write_batch(cursor: Cursor, events: Sequence[MatchedEvent], *, shard: int) -
 
     Keys must not repeat within the batch.
     """
-    cursor.execute(WRITE, {"events": _json(events), "shard": shard})
+    execute_prepared(cursor, "write_feedback", "json, smallint", _WRITE, (_json(events), shard))
     return {(UUID(decision_id), metric, event_id) for decision_id, metric, event_id in cursor.fetchall()}
 
 
