@@ -62,6 +62,7 @@ def test_the_better_arm_gets_most_of_the_traffic(api: Api, key: str) -> None:
     equal = serve(1000)
     assert 350 < equal["a"] < 650
     until(lambda: arms(api, key)["b"]["propensity"] > 0.9, "the policy to learn", 8)
+    until(lambda: all(abs(decide(api, key)["propensity"] - 0.5) > 0.4 for _ in range(12)), "all workers to know", 2)
     assert serve(500)["b"] > 400
     report = arms(api, key)
     assert report["b"]["probability_best"] > 0.999
