@@ -69,7 +69,9 @@ def put(
     with database.transaction() as connection:
         created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
         if not created:
-            experiment = _existing(store.find(connection, key, lock=True), key)
+            experiment = store.find(connection, key, lock=True)
+            if experiment is None:  # only with If-Match, which is not for making new ones
+                raise PreconditionFailed(f"There is no experiment {key!r} to match")
             _replace(connection, experiment, specification, if_match=if_match, actor=actor)
         return _existing(store.find(connection, key), key), created
 

@@ -61,12 +61,17 @@ def last_mature_bucket(specification: Specification, now: datetime) -> datetime:
 
 
 def read_counts(
-    connection: sa.Connection, experiment: Experiment, now: datetime, *, since: datetime | None = None
+    connection: sa.Connection,
+    experiment: Experiment,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+    metric: str | None = None,
 ) -> list[ArmCounts]:
-    """The counts of the reward metric, of all arms that the experiment ever had."""
+    """The counts of a metric (None: the reward's), of all arms that the experiment ever had."""
     specification = experiment.specification
     mature_bucket = last_mature_bucket(specification, now)
-    return arm_counts(connection, experiment.key, specification.reward.metric, mature_bucket, since)
+    return arm_counts(connection, experiment.key, metric or specification.reward.metric, mature_bucket, since)
 
 
 def evidence_of(specification: Specification, counts: Sequence[ArmCounts]) -> Evidence:

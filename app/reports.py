@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from msgspec import Struct
 
-from app.errors import NotFound
+from app.errors import InvalidInput, NotFound
 from app.learning import Evidence, evidence_of, read_counts
 from app.specification import Specification
 from app.store import allocations, decisions, experiments, feedback
@@ -71,7 +71,13 @@ class _Belief(Struct, frozen=True, kw_only=True):
 
 
 def arms_report(
-    database: Database, key: str, now: datetime, *, level: float = 0.95, since: datetime | None = None
+    database: Database,
+    key: str,
+    now: datetime,
+    *,
+    level: float = 0.95,
+    since: datetime | None = None,
+    metric: str | None = None,
 ) -> ArmsReport:
     """The arms' statistics as of one moment.
 
@@ -81,18 +87,25 @@ def arms_report(
         now: which exposures are mature is judged by it.
         level: of the credible intervals, between 0 and 1.
         since: only exposures from then on.
+        metric: whose outcomes; None: the reward's. Only the reward has a model, so only of it anything is believed.
 
     Raises:
         NotFound: there is no such experiment.
+        InvalidInput: it does not have this metric.
     """
     with database.transaction(snapshot=True) as connection:
         experiment = experiments.find(connection, key)
         if experiment is None:
             raise NotFound(f"There is no experiment {key!r}")
-        counts = read_counts(connection, experiment, now, since=since)
+        specification = experiment.specification
+        metric = metric or specification.reward.metric
+        if metric not in specification.metric_keys:
+            known = ", ".join(sorted(specification.metric_keys))
+            raise InvalidInput.at("#", f"query parameter metric={metric!r} must be one of {known}")
+        counts = read_counts(connection, experiment, now, since=since, metric=metric)
         allocation = allocations.find(connection, key, experiment.allocation)
-    specification = experiment.specification
-    beliefs = _beliefs(specification, evidence_of(specification, counts), level)
+    is_reward = metric == specification.reward.metric
+    beliefs = _beliefs(specification, evidence_of(specification, counts), level) if is_reward else {}
     probabilities: Mapping[str, float] = allocation.probabilities if allocation else {}
     total = sum(c.decisions for c in counts)
     arms = [
@@ -105,9 +118,9 @@ def arms_report(
         data_as_of=now,
         policy=specification.policy.kind,
         state=experiment.state,
-        metric=specification.reward.metric,
+        metric=metric,
         arms=arms,
-        unavailable=_reasons(arms),
+        unavailable=_reasons(arms, is_reward=is_reward),
     )
 
 
@@ -174,7 +187,7 @@ def _arm_report(
     specification: Specification, counts: ArmCounts, belief: _Belief | None, *, propensity: float, total: int
 ) -> ArmReport:
     explicit = specification.reward.missing == "explicit"
-    learned = belief is not None and belief.n > 0
+    learned = belief if belief and belief.n > 0 else None
     return ArmReport(
         arm=counts.arm,
         state=counts.state,
@@ -184,8 +197,8 @@ def _arm_report(
         fallbacks=counts.fallbacks,
         mature=counts.mature,
         rewards=counts.sum if explicit else counts.mature_sum,
-        mean=belief.mean if belief and learned else None,
-        interval=belief.interval if belief and learned else None,
+        mean=learned.mean if learned else None,
+        interval=learned.interval if learned else None,
         probability_best=belief.probability_best if belief else None,
         expected_loss=belief.expected_loss if belief else None,
         share=counts.decisions / total if total else None,
@@ -199,18 +212,21 @@ def _outcomes(counts: ArmCounts, *, explicit: bool) -> Outcomes:
     return Outcomes(pending=silent - defaulted, defaulted=defaulted, observed=counts.observed)
 
 
-def _reasons(arms: list[ArmReport]) -> dict[str, str]:
+def _reasons(arms: list[ArmReport], *, is_reward: bool) -> dict[str, str]:
     """Why figures are null."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     for index, arm in enumerate(arms):
-        if arm.mean is None:
-            reasons[f"#/arms/{index}/mean"] = "no outcome to learn from yet"
-            reasons[f"#/arms/{index}/interval"] = "no outcome to learn from yet"
-        if arm.probability_best is None:
-            reasons[f"#/arms/{index}/probability_best"] = f"the arm is {arm.state}: it cannot be chosen"
-            reasons[f"#/arms/{index}/expected_loss"] = f"the arm is {arm.state}: it cannot be chosen"
-        if arm.share is None:
-            reasons[f"#/arms/{index}/share"] = "no decisions yet"
+        without_model = "only the reward has a model to believe in"
+        no_belief = "no outcome to learn from yet" if is_reward else without_model
+        no_contender = f"the arm is {arm.state}: it cannot be chosen" if is_reward else without_model
+        causes = {
+            "mean": no_belief,
+            "interval": no_belief,
+            "probability_best": no_contender,
+            "expected_loss": no_contender,
+            "share": "no decisions yet",
+        }
+        reasons |= {f"#/arms/{index}/{f}": why for f, why in causes.items() if getattr(arm, f) is None}
     return reasons
 
 

@@ -9,8 +9,9 @@ from app.auth import KeyRing
 from app.errors import Unavailable
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
-from app.serving.durability import DurableLog, Health
+from app.serving.durability import DurableLog
 from app.serving.feedback import FeedbackWriter, Verdict
+from app.serving.health import Health
 from app.serving.journal import Batches, GroupCommit
 from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
@@ -53,8 +54,8 @@ class Services:
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
         """
         database = Database(database_url, name="croupier-web")
-        allocations = Allocations(database)
         health = Health()
+        allocations = Allocations(database, health)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
         decisions, feedback = DecisionWriter(shard=shard), FeedbackWriter(allocations.specification_of, shard=shard)
         limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
@@ -104,11 +105,12 @@ class Services:
 
     def _refresh_for_ever(self) -> None:
         while not self.stopping.is_set():
-            try:
-                self.allocations.refresh()
-                self.keys.refresh()
-            except Unavailable as error:
-                log.warning("serving from the last allocations: %s", error)
-            except Exception:  # the next refresh may succeed; until then the last state serves
-                log.exception("cannot refresh")
+            # Each by itself: whatever is wrong with the one must not keep, say, revoked keys alive.
+            for part in (self.keys, self.allocations):
+                try:
+                    part.refresh()
+                except Unavailable as error:
+                    log.warning("serving from the last state: %s", error)
+                except Exception:  # the next refresh may succeed; until then the last state serves
+                    log.exception("cannot refresh")
             self.stopping.wait(self.settings.poll_interval_ms / 1000)

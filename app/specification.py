@@ -230,6 +230,10 @@ def _reward_faults(reward: Reward) -> Iterator[Fault]:
         yield Fault("#/reward/model", f"{reward.model!r} is unknown; there are {', '.join(REWARD_MODELS)}")
     elif not model.accepts(reward.default):
         yield Fault("#/reward/default", f"{reward.default:g} is no {model.kind} reward; it must be {model.values}")
+    if model is not None and reward.aggregation == "sum" and not model.adds_up:
+        yield Fault(
+            "#/reward/aggregation", f"the sum of two {model.kind} rewards is none; choose any, max, first or last"
+        )
     if reward.late_until_s < reward.window_s:
         yield Fault("#/reward/late_until_s", "must be at least window_s")
 

@@ -37,6 +37,7 @@ class Bernoulli:
 
     kind: ClassVar[str] = "bernoulli"
     values: ClassVar[str] = "0 or 1"
+    adds_up: ClassVar[bool] = False
     prior: ClassVar[type[BetaPrior]] = BetaPrior
 
     def accepts(self, value: float) -> bool:

@@ -62,6 +62,10 @@ class RewardModel(Protocol):
         """The values it accepts, in words, for messages: "0 or 1"."""
 
     @property
+    def adds_up(self) -> bool:
+        """Whether the sum of two rewards of this kind is one: else a decision's events cannot be summed."""
+
+    @property
     def prior(self) -> type[msgspec.Struct]:
         """The struct of an arm's prior; without arguments it is the default prior."""
 

@@ -94,7 +94,14 @@ def change_state(key: str, action: Action) -> Response:
 def get_arms(key: str) -> Response:
     """The statistics of the arms, as of now."""
     level = number("interval", 0.95, low=0.01, high=0.9999)
-    report = arms_report(services().database, key, datetime.now(UTC), level=level, since=moment("since"))
+    report = arms_report(
+        services().database,
+        key,
+        datetime.now(UTC),
+        level=level,
+        since=moment("since"),
+        metric=request.args.get("metric"),
+    )
     return reply(report)
 
 

@@ -30,6 +30,8 @@ def readyz() -> Response:
 
 
 def _database() -> dict[str, object]:
+    if services().health.away:  # recovery is looking for it: to ask again might take long
+        return {"ok": False, "detail": "away"}
     try:
         services().database.ping()
     except CroupierError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from app.errors import NotFound, Unavailable
 from app.recommenders import Catalogue
+from app.serving.health import Health
 from app.specification import Arm, Specification, State, bucket_width
 from app.store import experiments, items, partitions
 from app.store.allocations import AllocationRecord
@@ -67,8 +68,9 @@ class Served:
 class Allocations:
     """All experiments in force, by key."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, health: Health | None = None) -> None:
         self._database = database
+        self._health = health or Health()
         # Held while anything is loaded, so that a slow load cannot undo a later one.
         self._loading = threading.RLock()
         self._served: Mapping[str, Served] = {}
@@ -87,6 +89,8 @@ class Allocations:
         """
         served = self._served.get(key)
         if served is None:
+            if self._health.away:  # to look it up would only take long
+                raise Unavailable("The database is away, and this worker does not know the experiment yet")
             self._load([key])
             served = self._served.get(key)
         if served is None:

@@ -6,26 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Literal, TypeVar
 
 from app.errors import Unavailable
+from app.serving.health import Health
 from app.serving.journal import Batches, GroupCommit
 
-__all__ = ["Durability", "DurableLog", "Health"]
+__all__ = ["Durability", "DurableLog"]
 
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 Durability = Literal["committed", "spooled", "queued"]
-
-
-class Health:
-    """Whether this process believes that the database answers.
-
-    One failed commit and it does not; recovery finds out when it does again. So meanwhile nobody waits for a budget
-    to run out.
-    """
-
-    def __init__(self) -> None:
-        self.away = False
 
 
 class DurableLog(Generic[Row, Result]):

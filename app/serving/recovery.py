@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from app.errors import Unavailable
-from app.serving.durability import Health
+from app.serving.health import Health
 from app.serving.spool import Spool, read_records
 from app.store.database import Cursor, Database, DriverConnection, is_away, is_transient
 

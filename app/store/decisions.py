@@ -36,8 +36,9 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     latency_ms: float
 
 
-# $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it counts nothing. Both inserts
-# go in key order: two batches that touch the same rows then wait for each other instead of deadlocking.
+# $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it
+# counts nothing. Both inserts go in key order: two batches that touch the same rows then wait for each other instead of
+# deadlocking.
 _WRITE = """
 WITH incoming AS (
     SELECT * FROM json_populate_recordset(NULL::decisions, $1)

@@ -73,7 +73,9 @@ SELECT decision_id::text, experiment, epoch, arm, bucket, decided_at, learnable
 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[])
 """
 
-# $1: events as JSON, $2: shard. `outcomes.previous` is set by the update and returned, since RETURNING cannot see the old row (and `xmax = 0`, the
+# $1: events as JSON, $2: shard.
+#
+# `outcomes.previous` is set by the update and returned, since RETURNING cannot see the old row (and `xmax = 0`, the
 # usual way to tell an insert from an update, fails on partitioned tables). The increment of the statistics is then
 # value − previous, whatever the aggregation. All inserts go in key order, so that batches cannot deadlock.
 _WRITE = """

@@ -175,7 +175,6 @@ def test_if_match_is_checked_even_if_nothing_would_change(shared_database: Datab
 def test_what_does_not_exist_cannot_be_changed(shared_database: Database, key: str) -> None:
     """With `if_match` nothing is created; patches, states and reads of nothing are not found."""
     changes: list[Callable[[], object]] = [
-        lambda: experiments.put(shared_database, key, TWO, state="running", if_match=1, actor="x"),
         lambda: experiments.patch(shared_database, key, lambda s: s, if_match=None, actor="x"),
         lambda: experiments.change_state(shared_database, key, "start", actor="x"),
         lambda: experiments.get(shared_database, key),
@@ -183,6 +182,8 @@ def test_what_does_not_exist_cannot_be_changed(shared_database: Database, key: s
     for change in changes:
         with pytest.raises(NotFound, match=key):
             change()
+    with pytest.raises(PreconditionFailed, match=key):
+        experiments.put(shared_database, key, TWO, state="running", if_match=1, actor="x")
     assert trail(shared_database, key) == []
 
 

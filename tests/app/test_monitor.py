@@ -216,7 +216,9 @@ def test_a_running_monitor_makes_partitions_and_matches(home: Database) -> None:
             connection.execute(sa.text(f"DROP TABLE {table}_{last}"))
     rows = [decision() for _ in range(2)]
     stop = threading.Event()
-    thread = threading.Thread(target=monitor.run, args=(home,), kwargs={"interval_s": 0.03, "stop": stop})
+    thread = threading.Thread(
+        target=monitor.run, args=(home,), kwargs={"interval_s": 0.03, "retention_days": 30, "stop": stop}
+    )
     thread.start()
     try:
         for row in rows:
