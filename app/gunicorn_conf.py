@@ -19,8 +19,9 @@ from app.settings import WORKER_SLOT, Settings  # noqa: E402
 from app.supervisor import stop_with_parent  # noqa: E402
 
 _settings = Settings.from_environment()
-# A stopping worker notices so within a second, and closes the connections of what it still answers.
-_LINGER_S = 1.5
+# A stopping worker closes the connections of what it still answers; those that are idle for so long after it stopped
+# listening, it closes too.
+_LINGER_S = 0.5
 
 
 class _Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
@@ -29,6 +30,7 @@ class _Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - gunicorn's signature
         super().__init__(*arguments, **options)
         self._waiting: dict[Any, gevent.Timeout] = {}
+        self._is_ending = False
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
@@ -41,10 +43,12 @@ class _Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             finally:
                 del self._waiting[here]
 
-    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 - gunicorn's signature
-        """Asked to stop: what is being answered is answered."""
-        super().handle_exit(sig, frame)
-        gevent.spawn_later(_LINGER_S, self._end_waiting)
+    def notify(self) -> None:
+        """Every second. A worker that stops, asked to or after CROUPIER_MAX_REQUESTS, does so once more at least."""
+        super().notify()
+        if not self.alive and not self._is_ending:
+            self._is_ending = True
+            gevent.spawn_later(_LINGER_S, self._end_waiting)
 
     def _end_waiting(self) -> None:
         for greenlet, timeout in list(self._waiting.items()):

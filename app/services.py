@@ -62,7 +62,7 @@ class Services:
         spooling = Batches(spool.append, limit=limit, budget_s=_SPOOL_BUDGET_S)
         kinds = {
             "decision": Kind(type=DecisionRow, write=decisions.write),
-            "feedback": Kind(type=FeedbackEvent, write=feedback.write),
+            "feedback": Kind(type=FeedbackEvent, write=feedback.write, refusal=_refusal),
         }
         return cls(
             settings=settings,
@@ -114,3 +114,8 @@ class Services:
                 except Exception:  # the next refresh may succeed; until then the last state serves
                     log.exception("cannot refresh")
             self.stopping.wait(self.settings.poll_interval_ms / 1000)
+
+
+def _refusal(verdict: Verdict) -> str | None:
+    """Why an event that was acknowledged unchecked, while the database was away, cannot be used."""
+    return None if verdict.rejection is None else verdict.rejection.reason

@@ -54,7 +54,8 @@ class FastRoutes:
         """One request."""
         route = self._routes.get(environ["PATH_INFO"])
         length = _length_of(environ)
-        if route is None or environ["REQUEST_METHOD"] != "POST" or not 0 <= length <= self._largest_body:
+        usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
+        if route is None or not usual or not 0 <= length <= self._largest_body:
             return self._otherwise(environ, start_response)
         try:
             self._services.keys.authorise(key_of(environ), route.scope)

@@ -23,10 +23,11 @@ _PATIENCE_S = 30.0
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of record: its type, and what writes it."""
+    """A kind of record: its type, what writes it, and why a result says that it was not used (None: it was)."""
 
     type: type[Any]
     write: Callable[[Cursor, Sequence[Any]], Sequence[Any]]
+    refusal: Callable[[Any], str | None] = lambda _: None
 
 
 def encode(kind: str, row: msgspec.Struct) -> bytes:
@@ -95,17 +96,27 @@ class Recovery:
         try:
             rows = [msgspec.json.decode(r.partition(b" ")[2], type=self._kinds[kind].type) for r in batch]
             with connection.cursor() as cursor:
-                self._kinds[kind].write(cursor, rows)
+                results = self._kinds[kind].write(cursor, rows)
         except Exception as error:
             if is_away(error) or is_transient(error):
                 raise Unavailable("The database is away") from error
             if len(batch) == 1:
-                log.exception("set aside a record of %s", path.name)
-                with path.with_suffix(".rejected").open("ab") as file:
-                    file.write(batch[0] + b"\n")
+                _set_aside(batch[0], path, repr(error))
                 return
             for record in batch:
                 self._write(connection, kind, [record], path)
+            return
+        for record, result in zip(batch, results, strict=True):
+            reason = self._kinds[kind].refusal(result)
+            if reason is not None:
+                _set_aside(record, path, reason)
+
+
+def _set_aside(record: bytes, path: Path, reason: str) -> None:
+    """Keeps a record that was acknowledged and cannot be used: it does not hold up the others, and is not dropped."""
+    log.error("set aside a record of %s: %s", path.name, reason)
+    with path.with_suffix(".rejected").open("ab") as file:
+        file.write(record + b"\n")
 
 
 def _kind_of(record: bytes) -> str:

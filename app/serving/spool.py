@@ -103,24 +103,19 @@ class Spool:
     def _open(self) -> int:
         """The descriptor of this process's file, which is made with the first record."""
         if self._descriptor is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # Ids sort by time, so files do too. Named only once it is locked: before, another process could claim it.
-            path = self._folder / f"{new_id()}{_SUFFIX}"
-            unnamed = path.with_suffix(".new")
-            self._descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._end = 0
-            _write_all(self._descriptor, _MAGIC)
+            self._descriptor = _make_file(self._folder)
             self._end = len(_MAGIC)
-            unnamed.rename(path)
-            _sync_folder(self._folder)
         return self._descriptor
 
     def _take_back(self) -> None:
         """Removes what an unfinished append has left, so that the next one does not follow a torn record."""
-        with suppress(OSError):
-            if self._descriptor is not None:
-                os.ftruncate(self._descriptor, self._end)
+        if self._descriptor is None:
+            return
+        try:
+            os.ftruncate(self._descriptor, self._end)
+        except OSError:  # then the next one goes to another file
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def read_records(path: Path) -> Iterator[bytes]:
@@ -134,6 +129,26 @@ def read_records(path: Path) -> Iterator[bytes]:
             if len(payload) < length or zlib.crc32(payload) != checksum:
                 return
             yield payload
+
+
+def _make_file(folder: Path) -> int:
+    """The descriptor of a new file, locked, named and ready for records; when that fails, nothing is left of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Ids sort by time, so files do too. Named only once it is locked: before, another process could claim it.
+    path = folder / f"{new_id()}{_SUFFIX}"
+    unnamed = path.with_suffix(".new")
+    descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _write_all(descriptor, _MAGIC)
+        unnamed.rename(path)
+        _sync_folder(folder)
+    except OSError:
+        os.close(descriptor)
+        for leftover in (unnamed, path):
+            leftover.unlink(missing_ok=True)
+        raise
+    return descriptor
 
 
 def _try_lock(path: Path) -> int | None:

@@ -123,6 +123,9 @@ class Database:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", (f"{statement_timeout_s * 1000:.0f}ms",))
+            # How many rows a JSON parameter holds the planner can only guess. It guesses few, and would then join 1,000
+            # events with 1,000 outcomes by comparing each with each: 98 ms instead of 12.
+            cursor.execute("SET enable_nestloop = off")
         return connection
 
     def close(self) -> None:

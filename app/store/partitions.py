@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app.ids import day_bounds
 from app.store.tables import PARTITIONED
 
-__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "make_partitions", "oldest_day", "partitions_before"]
+__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "detached_before", "make_partitions", "oldest_day", "partitions_before"]
 
 # Two weeks give operators time to notice that the monitor, which makes them daily, is not running.
 DAYS_AHEAD = 14
@@ -51,6 +51,16 @@ def partitions_before(connection: sa.Connection, moment: datetime) -> list[tuple
     )
     rows = connection.execute(query, {"parents": list(PARTITIONED)}).all()
     return [(parent, name, pending) for parent, name, pending in rows if _day_of(name) + timedelta(days=1) <= moment]
+
+
+def detached_before(connection: sa.Connection, moment: datetime) -> list[str]:
+    """Tables of whole days before a moment that were partitions once, and were not dropped."""
+    query = sa.text(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND relname ~ :form"
+        " AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+    )
+    names = connection.scalars(query, {"form": f"^({'|'.join(PARTITIONED)})_[0-9]{{8}}$"}).all()
+    return [name for name in names if _day_of(name) + timedelta(days=1) <= moment]
 
 
 def _day_of(partition: str) -> datetime:

@@ -7,8 +7,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.ids import first_id_at
 from app.store.database import Database, is_transient
-from app.store.partitions import partitions_before
-from app.store.tables import PARTITIONED, allocations, experiments
+from app.store.partitions import detached_before, partitions_before
+from app.store.tables import PARTITIONED, allocations
 
 __all__ = ["delete_old_allocations", "delete_old_events", "drop_old_partitions", "keep_since"]
 
@@ -22,21 +22,14 @@ def drop_old_partitions(database: Database, before: datetime) -> list[str]:
     DROP alone would wait for every reader and make all others wait behind it. Detaching concurrently does not; a
     partition that cannot be had within the lock timeout is left for the next pass.
     """
-    dropped = []
     with database.autocommit() as connection:
         connection.execute(sa.text("SET lock_timeout = '2s'"))
         for parent, name, pending in partitions_before(connection, before):
             # A pass that was killed between the two halves of detaching has left it pending.
             how = "FINALIZE" if pending else "CONCURRENTLY"
-            try:
-                connection.execute(sa.text(f"ALTER TABLE {parent} DETACH PARTITION {name} {how}"))
-                connection.execute(sa.text(f"DROP TABLE {name}"))
-            except DBAPIError as error:
-                if not is_transient(error.orig):
-                    raise
-                continue
-            dropped.append(name)
-    return dropped
+            _try(connection, f"ALTER TABLE {parent} DETACH PARTITION {name} {how}")
+        # Also those of a pass that was killed before it came to this.
+        return [name for name in detached_before(connection, before) if _try(connection, f"DROP TABLE {name}")]
 
 
 def delete_old_events(database: Database, experiment: str, before: datetime) -> int:
@@ -63,12 +56,22 @@ def delete_old_events(database: Database, experiment: str, before: datetime) -> 
 
 
 def delete_old_allocations(connection: sa.Connection, experiment: str, before: datetime) -> int:
-    """Deletes allocations that no kept decision was made from; the one in force stays."""
-    in_force = sa.select(experiments.c.allocation).where(experiments.c.key == experiment).scalar_subquery()
-    query = sa.delete(allocations).where(
-        allocations.c.experiment == experiment, allocations.c.created_at < before, allocations.c.number < in_force
-    )
+    """Deletes allocations that no kept decision was made from: all before the one that was in force at that moment."""
+    mine = allocations.c.experiment == experiment
+    then = sa.select(sa.func.max(allocations.c.number)).where(mine, allocations.c.created_at < before)
+    query = sa.delete(allocations).where(mine, allocations.c.number < then.scalar_subquery())
     return connection.execute(query).rowcount
+
+
+def _try(connection: sa.Connection, statement: str) -> bool:
+    """Executes a statement; False when it did not get its locks."""
+    try:
+        connection.execute(sa.text(statement))
+    except DBAPIError as error:
+        if not is_transient(error.orig):
+            raise
+        return False
+    return True
 
 
 def keep_since(now: datetime, days: int) -> datetime:
