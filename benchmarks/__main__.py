@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose, serving
+from benchmarks import choose, growth, serving
 
-_ALL = (choose.main, serving.main)
+_ALL = (choose.main, serving.main, growth.main)
 
 
 def main() -> int:

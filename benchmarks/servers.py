@@ -1,0 +1,86 @@
+"""Starts what is measured: Croupier, its rivals, one PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import urllib3
+
+from app.embedded import EmbeddedPostgres
+from benchmarks import wrk
+from tests.running import Api, until
+
+_ROOT = Path(__file__).parents[1]
+CROUPIER, BARE, OBVIOUS = (f"http://127.0.0.1:{port}" for port in (8310, 8311, 8312))
+DECISION = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
+_ITEMS = [str(i) for i in range(10)]
+EXPERIMENT = {"arms": [{"key": a, "recommender": {"kind": "static", "items": _ITEMS}} for a in "ab"]}
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[str]:
+    """Croupier, the bare view and the obvious service, each with two workers, on one PostgreSQL; yields its URL."""
+    postgres = EmbeddedPostgres(folder)
+    url = postgres.start().replace("postgresql+psycopg2://", "postgresql://")
+    environment = {
+        **os.environ,
+        "CROUPIER_BOOTSTRAP_KEY": wrk.KEY,
+        "CROUPIER_PORT": CROUPIER.rpartition(":")[2],
+        "CROUPIER_DATA_DIR": str(folder),
+        "CROUPIER_LOG_LEVEL": "warning",
+        "DATABASE_URL": url,
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    commands = [[sys.executable, "-m", "app.cli", "up"], _gunicorn("bare", BARE), _gunicorn("obvious", OBVIOUS)]
+    processes = [subprocess.Popen(command, env=environment, cwd=_ROOT) for command in commands]
+    try:
+        _prepare(url)
+        yield url
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+        postgres.stop()
+
+
+def _gunicorn(name: str, url: str) -> list[str]:
+    """The same server and kind of worker as Croupier's."""
+    options = ["--worker-class", "gevent", "--workers", "2", "--keep-alive", "75", "--no-control-socket"]
+    bind = ["--bind", url.removeprefix("http://"), "--log-level", "warning"]
+    return [sys.executable, "-m", "gunicorn", *options, *bind, f"benchmarks.rivals:{name}"]
+
+
+def _prepare(database_url: str) -> None:
+    """The experiment, and the obvious service's table."""
+    api = Api(CROUPIER, wrk.KEY)
+    until(lambda: _answers(api, "/readyz"), "Croupier to be ready")
+    for url in (BARE, OBVIOUS):
+        other = Api(url, None)
+        until(lambda other=other: _answers(other, "/alive"), f"{url} to answer")  # type: ignore[misc]
+    api.put("/v1/experiments/bench", EXPERIMENT).ok()
+    connection = psycopg2.connect(database_url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE obvious_decisions (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, experiment text,"
+            " unit text, arm text, propensity float8, at timestamptz DEFAULT now())"
+        )
+    connection.close()
+
+
+def some_decisions() -> list[str]:
+    """Ids of 20,000 decisions, for feedback."""
+    api = Api(CROUPIER, wrk.KEY)
+    batches = [api.post("/v1/recommendations/batch", {"requests": [DECISION] * 1000}).ok() for _ in range(20)]
+    return [result["decision_id"] for batch in batches for result in batch["results"]]
+
+
+def _answers(api: Api, path: str) -> bool:
+    try:
+        return api.get(path).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
