@@ -82,8 +82,8 @@ def compact_all(database: Database, now: datetime) -> int:
         known = experiments.all_of(connection)
     written = 0
     for experiment in known:
-        with database.transaction() as connection:
-            mature = last_mature_bucket(experiment.specification, now)
+        mature = last_mature_bucket(experiment.specification, now)
+        with database.autocommit() as connection:
             written += compact(connection, experiment.key, mature, now)
     return written
 

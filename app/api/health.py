@@ -30,8 +30,6 @@ def readyz() -> Response:
 
 
 def _database() -> dict[str, object]:
-    if services().health.away:  # asking one that hangs would take long; recovery finds out when it is back
-        return {"ok": False, "detail": "It did not commit in time; looking for it"}
     if services().health.away:  # recovery is looking for it: to ask again might take long
         return {"ok": False, "detail": "away"}
     try:

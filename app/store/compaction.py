@@ -1,7 +1,8 @@
 """Keeps the statistics small: mature buckets become hours, and hours days.
 
 What is summed stays the same. A late increment of a compacted bucket makes a fine row again, which the next pass
-folds in. Rows are locked in key order, as writers do, so that the two cannot deadlock.
+folds in. Compacted rows are of shard -1, which no writer increments, and fine ones are locked in key order, as writers
+do: so the two cannot deadlock.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ _ARM_STATISTICS = sa.text("""
 WITH fine AS MATERIALIZED (
     SELECT * FROM arm_statistics
     WHERE experiment = :experiment AND bucket < :before
-      AND (shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+      AND (shard <> -1 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
     ORDER BY experiment, epoch, arm, metric, bucket, shard FOR UPDATE
 ), gone AS (
     DELETE FROM arm_statistics s USING fine f
@@ -25,7 +26,7 @@ WITH fine AS MATERIALIZED (
         = (f.experiment, f.epoch, f.arm, f.metric, f.bucket, f.shard)
 )
 INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
-SELECT experiment, epoch, arm, metric, date_trunc(:unit, bucket, 'UTC') AS coarse, 0, sum(n), sum(sum),
+SELECT experiment, epoch, arm, metric, date_trunc(:unit, bucket, 'UTC') AS coarse, -1, sum(n), sum(sum),
        sum(sum_of_squares)
 FROM fine GROUP BY experiment, epoch, arm, metric, coarse ORDER BY experiment, epoch, arm, metric, coarse
 ON CONFLICT (experiment, epoch, arm, metric, bucket, shard) DO UPDATE SET
@@ -39,7 +40,7 @@ _DECISION_COUNTS = sa.text("""
 WITH fine AS MATERIALIZED (
     SELECT * FROM decision_counts
     WHERE experiment = :experiment AND bucket < :before
-      AND (allocation <> 0 OR shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+      AND (allocation <> 0 OR shard <> -1 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
     ORDER BY experiment, epoch, allocation, arm, bucket, shard FOR UPDATE
 ), gone AS (
     DELETE FROM decision_counts c USING fine f
@@ -62,7 +63,7 @@ WITH fine AS MATERIALIZED (
 )
 INSERT INTO decision_counts AS c
     (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks, expected, variance)
-SELECT :experiment, epoch, 0, arm, coarse, 0, sum(decisions), sum(exposures), sum(fallbacks), sum(expected),
+SELECT :experiment, epoch, 0, arm, coarse, -1, sum(decisions), sum(exposures), sum(fallbacks), sum(expected),
        sum(variance)
 FROM folded GROUP BY epoch, arm, coarse ORDER BY epoch, arm, coarse
 ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard) DO UPDATE SET
@@ -75,7 +76,7 @@ _ITEM_REWARDS = sa.text("""
 WITH fine AS MATERIALIZED (
     SELECT * FROM item_rewards
     WHERE experiment = :experiment AND bucket < :before
-      AND (shard <> 0 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
+      AND (shard <> -1 OR bucket <> date_trunc(:unit, bucket, 'UTC'))
     ORDER BY experiment, metric, item_id, bucket, shard FOR UPDATE
 ), gone AS (
     DELETE FROM item_rewards i USING fine f
@@ -83,7 +84,7 @@ WITH fine AS MATERIALIZED (
         = (f.experiment, f.metric, f.item_id, f.bucket, f.shard)
 )
 INSERT INTO item_rewards AS i (experiment, metric, item_id, bucket, shard, rewards)
-SELECT experiment, metric, item_id, date_trunc(:unit, bucket, 'UTC') AS coarse, 0, sum(rewards)
+SELECT experiment, metric, item_id, date_trunc(:unit, bucket, 'UTC') AS coarse, -1, sum(rewards)
 FROM fine GROUP BY experiment, metric, item_id, coarse ORDER BY experiment, metric, item_id, coarse
 ON CONFLICT (experiment, metric, item_id, bucket, shard) DO UPDATE SET rewards = i.rewards + excluded.rewards
 """)
@@ -93,7 +94,7 @@ def compact(connection: sa.Connection, experiment: str, mature_bucket: datetime,
     """Folds the fine rows of one experiment; returns how many coarse rows it wrote.
 
     Args:
-        connection: in the transaction that this is to be part of.
+        connection: whose every statement is best a transaction of its own, so that writers wait as little as possible.
         experiment: its key.
         mature_bucket: start of the last bucket that is mature: nothing after it is touched.
         now: what is older than two days becomes days.
