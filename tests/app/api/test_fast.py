@@ -1,10 +1,12 @@
 """Fast routes answer as Flask's views do, to the byte; batches; answers before the commit."""
 
+import http.client
 import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -18,7 +20,7 @@ from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
 from tests.app.building import disagreements, id_at, now, put, query, specification
-from tests.running import until
+from tests.running import ADMIN_KEY, Service, until
 
 DECIDE, BATCH, FEEDBACK = FAST
 LIMIT = 1024 * 1024
@@ -363,3 +365,20 @@ def test_rows_are_as_a_batch_and_alone(worker: Worker) -> None:
     (together,) = worker.post(BATCH, {"requests": [one]}).json["results"]
     assert alone == together
     assert alone.keys() <= {*DecisionRow.__struct_fields__, "durability"}
+
+
+def test_a_refused_request_leaves_its_connection_usable(service: Service) -> None:
+    """Over real HTTP: what is refused before its body was read does not spoil the next request of its connection."""
+    api = service.api()
+    api.put("/v1/experiments/connections", {"arms": [{"key": "a"}]}).ok()
+    api.close()
+    body = json.dumps({"experiment": "connections", "unit": "u", "context": {"x": "y" * 100_000}})
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=10)
+    for key, status in (("wrong", 401), (ADMIN_KEY, 200)) * 3:
+        connection.request("POST", DECIDE, body, {"X-API-Key": key})
+        response = connection.getresponse()
+        assert (response.status, bool(response.read())) == (status, True)
+        connection.request("POST", DECIDE, iter([body.encode()]), {"X-API-Key": key}, encode_chunked=True)
+        response = connection.getresponse()
+        assert (response.status, bool(response.read())) == (status, True)
+    connection.close()
