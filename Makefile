@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo run test check format bench lock clean
+.PHONY: demo run test faults check format bench lock clean
 
 demo: .venv/installed
 	$(BIN)/croupier demo
@@ -12,6 +12,10 @@ run: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# The faults of `make test`, for longer and more often.
+faults: .venv/installed
+	CROUPIER_FAULTS=long $(BIN)/python -m pytest tests/faults --log-cli-level=INFO
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

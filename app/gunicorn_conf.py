@@ -9,10 +9,13 @@ monkey.patch_all()
 
 import os  # noqa: E402 - after the patch, like everything below
 from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
+from contextlib import contextmanager, suppress  # noqa: E402
+from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.pool import Pool  # noqa: E402
+from gevent.server import StreamServer  # noqa: E402
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped] # noqa: E402
 
 from app.settings import WORKER_SLOT, Settings  # noqa: E402
@@ -24,6 +27,32 @@ _settings = Settings.from_environment()
 _LINGER_S = 0.5
 
 
+class _Listener:
+    """What gunicorn asks of a listening socket that may be closed by the time that a connection is handled."""
+
+    def __init__(self, listening: Any) -> None:  # noqa: ANN401 - gevent has no types
+        self._name = listening.getsockname()
+
+    def getsockname(self) -> Any:  # noqa: ANN401 - as the socket's own
+        """The address that it listens on."""
+        return self._name
+
+
+class _Server(StreamServer):
+    """Takes the connections that have arrived before it closes: the system would reset them."""
+
+    def __init__(self, worker: "_Worker", listener: Any, *, spawn: Pool, **_: Any) -> None:  # noqa: ANN401 - gevent has no types
+        super().__init__(listener, handle=partial(worker.handle, _Listener(listener)), spawn=spawn)
+        self.max_accept = 1  # the others are for the other workers
+
+    def close(self) -> None:
+        """Asked to stop, or stopping after a fault: then there is nothing to take."""
+        with suppress(OSError):
+            while not self.closed and not self.full() and (arrived := self.do_read()):
+                self.do_handle(*arrived)
+        super().close()
+
+
 class _Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     """Lets go of idle connections when it stops: gunicorn's own would wait for them as if they were requests."""
 
@@ -31,6 +60,7 @@ class _Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         super().__init__(*arguments, **options)
         self._waiting: dict[Any, gevent.Timeout] = {}
         self._is_ending = False
+        self.server_class = partial(_Server, self)
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:

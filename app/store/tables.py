@@ -150,7 +150,8 @@ outcomes = sa.Table(
 )
 
 # Additive only: every change is `x = x + delta`. `shard` is the web worker's slot, so that workers do not wait for
-# each other's row; readers sum. A batch touches its rows in key order, so that writers cannot deadlock.
+# each other's row, and -1 where compaction has summed them; readers sum. A batch touches its rows in key order, so that
+# writers cannot deadlock.
 decision_counts = sa.Table(
     "decision_counts",
     metadata,

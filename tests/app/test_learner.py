@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -260,3 +260,65 @@ def test_of_two_learners_one_is_active_and_the_other_takes_over(database: Databa
     until(lambda: not query(database, HOLDERS), "the lock to be free", 5)
     first.close()
     second.close()
+
+
+def steady(database: Database, key: str) -> None:
+    """An experiment that has learned so much that one outcome more moves nothing by a thousandth."""
+    put(database, key, LEARNS)
+    for arm, value in (("a", 1.0), ("b", 0.0)):
+        reward(database, key, arm=arm, times=300, value=value)
+    assert learn(database, key)
+
+
+def passes(
+    database: Database, key: str, *, count: int, every: timedelta, values: Sequence[float] = (1.0,), times: int = 1
+) -> list[bool]:
+    """Whether each of so many looks, each with so many new outcomes, made an allocation."""
+    # Allocations are dated by the database; here they are by the test.
+    date = """UPDATE allocations SET created_at = :at
+        WHERE experiment = :key AND number = (SELECT allocation FROM experiments WHERE key = :key)"""
+    start = now() + 10 * SECOND
+    made = []
+    for number in range(count):
+        reward(database, key, times=times, value=values[number % len(values)])
+        moment = start + number * every
+        made.append(learner.learn_once(database, key, moment))
+        if made[-1]:
+            execute(database, date, at=moment, key=key)
+    return made
+
+
+def test_what_matters_is_never_held_up(shared_database: Database, key: str) -> None:
+    """However many allocations there were lately, evidence that moves a probability makes the next one at once."""
+    put(shared_database, key, LEARNS)
+    assert all(passes(shared_database, key, count=learner._MANY + 20, every=SECOND, values=(0.0, 1.0), times=5))
+
+
+def test_what_changes_next_to_nothing_is_learned_until_there_was_much_of_it(
+    shared_database: Database, key: str
+) -> None:
+    """The first of many small changes make an allocation each; then only one in ten seconds does."""
+    steady(shared_database, key)
+    made = passes(shared_database, key, count=learner._MANY + 40, every=SECOND)
+    assert all(made[: learner._MANY - 1])
+    rest = int(learner._LATELY / learner._MANY / SECOND)
+    late = made[learner._MANY + rest :]
+    assert sum(late) == pytest.approx(len(late) / rest, abs=1)
+
+
+def test_a_quiet_experiment_learns_from_every_outcome(shared_database: Database, key: str) -> None:
+    """Outcomes that come seldom are never held up, however little they change."""
+    steady(shared_database, key)
+    every = learner._LATELY / learner._MANY + SECOND
+    assert all(passes(shared_database, key, count=learner._MANY + 10, every=every))
+
+
+def test_the_last_small_change_is_learned_in_the_end(shared_database: Database, key: str) -> None:
+    """What was held up is part of the next allocation: nothing that was observed stays unlearned."""
+    steady(shared_database, key)
+    passes(shared_database, key, count=learner._MANY + 15, every=SECOND)
+    later = now() + 2 * learner._LATELY
+    learner.learn_once(shared_database, key, later)
+    evidence = history(shared_database, key)[-1].evidence
+    assert evidence["a"]["n"] == 300 + learner._MANY + 15
+    assert not learner.learn_once(shared_database, key, later + learner._LATELY)

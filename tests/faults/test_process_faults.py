@@ -1,16 +1,21 @@
 """Workers, servers and learners killed, stopped and recycled under load."""
 
+import http.client
+import logging
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.acceptance.talking import rows
-from tests.faults.load import Load, check_promises, load_on
-from tests.faults.site import LONG, Site, alive, children_of, kill
+from tests.faults.load import Load, check_promises, has_database, load_on
+from tests.faults.site import LONG, Site, alive, children_of, kill, report
 from tests.running import Service, running_service, until
+
+log = logging.getLogger(__name__)
 
 
 def test_a_killed_worker_is_replaced_and_loses_nothing(site: Site, key: str) -> None:
@@ -73,19 +78,47 @@ def no_request_failed(load: Load) -> bool:
 
 
 def test_a_stopping_server_fails_no_request(site: Site, key: str) -> None:
-    """SIGTERM under load: what is in flight is answered, and whose connection is refused goes to the other service."""
+    """SIGTERM under load: what is in flight is answered, and whose connection is refused goes to the other service.
+
+    Between a worker's last look for new connections and its end lie microseconds: the system resets what arrives in
+    them, before any of it was read. That is as good as refused, and rare: one in many ends.
+    """
+    ends = 12 if LONG else 2
     with load_on(site.service, key, also=[site.other.url]) as load:
-        for _ in range(6 if LONG else 1):
-            started = time.monotonic()
-            assert site.service.stop("web") == 0
+        for number in range(ends):
+            victim = (site.service, site.other)[number % 2]
+            refused, started = load.refused, time.monotonic()
+            assert victim.stop("web") == 0
             assert time.monotonic() - started < 8
+            until(lambda n=refused: load.refused > n, "the clients to go to the other service")  # type: ignore[misc]
+            victim.start("web")
+            until(lambda service=victim: has_database(service), "the service to be back")  # type: ignore[misc]
             load.wait_for(100)
-            assert load.refused
-            site.service.start("web")
-            time.sleep(2)
+    log.info("stopped %d times: %d connections reset", ends, load.reset)
+    assert load.reset <= 2
     assert no_request_failed(load)
     check_promises(site.service, load)
     check_promises(site.other, load)
+
+
+def test_a_stopping_server_loses_no_queued_decision(site: Site, key: str) -> None:
+    """`ack: queued` and SIGTERM under load: decisions that were answered before their commit are committed."""
+    with load_on(site.service, key, also=[site.other.url], ack="queued") as load:
+        assert site.service.stop("web") == 0
+        site.service.start("web")
+        load.wait_for(100)
+    assert no_request_failed(load)
+    assert {answer["durability"] for d in load.decisions for answer in d.answers} == {"queued"}
+    check_promises(site.service, load)
+
+
+def idle_connections(service: Service, count: int) -> list[http.client.HTTPConnection]:
+    """Connections that were used once and are kept open, as frontends do."""
+    made = [http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=5) for _ in range(count)]
+    for connection in made:
+        connection.request("GET", "/livez")
+        assert connection.getresponse().read()
+    return made
 
 
 def test_recycled_workers_fail_no_request(new_database: Callable[[], str], tmp_path: Path) -> None:
@@ -99,11 +132,17 @@ def test_recycled_workers_fail_no_request(new_database: Callable[[], str], tmp_p
 
         with load_on(service, "recycled") as load:
             start = time.monotonic()
+            idle = idle_connections(service, 20)
             until(lambda: recycled(30 if LONG else 4), "workers to be replaced", 90)
-            longest = load.between(start, time.monotonic()).longest
+            end = time.monotonic()
+        for connection in idle:
+            connection.close()
+        whole = load.between(start, end)
+        report("recycled", whole)
+        assert load.reset == 0  # the master listens all the time
         assert no_request_failed(load)
         assert load.refused == 0
-        assert longest < 5
+        assert whole.longest < 5  # both workers may be stopping at the same time
         check_promises(service, load)
 
 

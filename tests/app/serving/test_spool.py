@@ -119,6 +119,50 @@ assert list(read_records(path)) == [b"kept", b"after"]
     assert "cannot be written" in done.stdout
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    """When not even a file can be begun, the next record begins another, and is read back."""
+    script = """
+import resource, sys
+from pathlib import Path
+from app.serving.spool import Spool, SpoolFull, read_records
+folder = Path(sys.argv[1])
+spool = Spool(folder, limit_bytes=10_000_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5, resource.RLIM_INFINITY))
+try:
+    spool.append([b"refused"])
+    sys.exit("the disk took it")
+except SpoolFull:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+spool.append([b"kept"])
+(path,) = folder.iterdir()
+assert path.suffix == ".spool"
+assert list(read_records(path)) == [b"kept"]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_be_taken_back_is_left_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a torn record that cannot be removed either, the next one is written, and read back, elsewhere."""
+    spool = Spool(tmp_path, limit_bytes=_LIMIT)
+    spool.append([b"first"])
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _fail)
+        broken.setattr(os, "ftruncate", _fail)
+        with pytest.raises(SpoolFull):
+            spool.append([b"refused"])
+    spool.append([b"second"])
+    spool.close()
+    kept = [list(read_records(path)) for path in sorted(tmp_path.glob("*.spool"))]
+    assert kept == [[b"first", b"refused"], [b"second"]]
+
+
+def _fail(*_: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
 def test_own_records_can_be_claimed_and_new_ones_go_elsewhere(tmp_path: Path) -> None:
     """While a file is being replayed, what comes in is kept in another one."""
     spool = Spool(tmp_path, limit_bytes=_LIMIT)

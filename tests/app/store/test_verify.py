@@ -37,12 +37,12 @@ def filled(shared_database: Database) -> Database:
 
 def delete(database: Database, table: str, where: str = "true") -> None:
     """Deletes rows by hand."""
-    execute(database, f"DELETE FROM {table} WHERE {where}")  # noqa: S608 - words of these tests
+    execute(database, f"DELETE FROM {table} WHERE {where}")
 
 
 def change(database: Database, table: str, assignment: str, where: str = "true") -> None:
     """Changes rows by hand; at least one."""
-    assert execute(database, f"UPDATE {table} SET {assignment} WHERE {where}")  # noqa: S608 - words of these tests
+    assert execute(database, f"UPDATE {table} SET {assignment} WHERE {where}")
 
 
 def found(database: Database) -> set[tuple[str, str]]:
