@@ -181,7 +181,8 @@ class Client:
         """One attempt, at every address until one takes the connection."""
         for _ in self._pools:
             pool = self._pools[self._at]
-            before = pool.num_connections
+            assert pool.pool is not None
+            kept = any(c is not None and c.is_connected for c in pool.pool.queue)
             try:
                 response = pool.request("POST", path, body=data, headers=_HEADERS)
             except (NewConnectionError, ConnectTimeoutError):
@@ -189,7 +190,7 @@ class Client:
                 self._at = (self._at + 1) % len(self._pools)
                 continue
             except HTTPError as error:
-                if pool.num_connections > before and isinstance(error.args[-1], ConnectionResetError):
+                if not kept and isinstance(error.args[-1], ConnectionResetError):
                     self._load.reset += 1
                 else:
                     self._load.broken.append(repr(error))
