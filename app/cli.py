@@ -31,7 +31,7 @@ from monitoring.logs import configure
 
 __all__ = ["main"]
 
-_GUNICORN_CONFIGURATION = Path(__file__).with_name("gunicorn_conf.py")
+_GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -104,7 +104,7 @@ def web(**options: Any) -> None:  # noqa: ANN401 - click's options
     # gunicorn replaces this process, so that gevent can patch a fresh interpreter, and signals reach it directly.
     # numpy's matrix products are small here: more threads would only fight over the cores that requests need.
     os.environ.update({"OPENBLAS_NUM_THREADS": "1", **settings.as_environment()})
-    arguments = ["-m", "gunicorn", "--config", str(_GUNICORN_CONFIGURATION), "app.wsgi:build()"]
+    arguments = ["-m", "gunicorn", "--config", str(_GUNICORN_CONFIGURATION), "app.web.wsgi:build()"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own interpreter
 
 

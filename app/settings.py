@@ -48,11 +48,7 @@ class Settings:
     workers: int = _setting(2, "Web worker processes.", read=int, low=1, high=256)
     bootstrap_key: str | None = _setting(None, "An API key with every scope, made at start if it does not exist yet.")
     commit_budget_ms: int = _setting(
-        2000,
-        "How long a request waits for its commit before it is answered 503.",
-        read=int,
-        low=50,
-        high=60_000,
+        250, "How long a request waits for its commit before its row goes to the spool.", read=int, low=20, high=60_000
     )
     batch_limit: int = _setting(500, "Most rows that one group commit writes.", read=int, low=1, high=5_000)
     spool_limit_mb: int = _setting(

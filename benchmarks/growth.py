@@ -148,8 +148,8 @@ def _soak(folder: Path) -> float:
 
 
 def _workers() -> list[psutil.Process]:
-    """Croupier's web workers: the children of the process that loaded app.wsgi."""
-    servers = [p for p in psutil.process_iter(["cmdline"]) if "app.wsgi:build()" in (p.info["cmdline"] or [])]
+    """Croupier's web workers: the children of the process that loaded app.web.wsgi."""
+    servers = [p for p in psutil.process_iter(["cmdline"]) if "app.web.wsgi:build()" in (p.info["cmdline"] or [])]
     return [p for p in servers if p.parent() in servers]
 
 

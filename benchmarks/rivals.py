@@ -11,7 +11,7 @@ import psycopg2
 from flask import Flask, Response, jsonify, request
 from psycopg2.pool import ThreadedConnectionPool
 
-from app.wsgi import wait_with_gevent
+from app.web.wsgi import wait_with_gevent
 
 bare = Flask("bare")
 obvious = Flask("obvious")

@@ -24,15 +24,25 @@ def drop_old_partitions(database: Database, before: datetime) -> list[str]:
     """
     with database.autocommit() as connection:
         connection.execute(sa.text("SET lock_timeout = '2s'"))
-        stuck: set[str] = set()
-        # A pass that was killed between the two halves of detaching has left one pending, and a table can have only
-        # one such: so that comes first, and when it cannot be had, the table's others wait for the next pass too.
-        for parent, name, pending in sorted(partitions_before(connection, before), key=lambda found: not found[2]):
-            how = "FINALIZE" if pending else "CONCURRENTLY"
-            if parent not in stuck and not _try(connection, f"ALTER TABLE {parent} DETACH PARTITION {name} {how}"):
-                stuck.add(parent)
-        # Also those of a pass that was killed before it came to this.
-        return [name for name in detached_before(connection, before) if _try(connection, f"DROP TABLE {name}")]
+        try:
+            _detach(connection, before)
+            # Also those of a pass that was killed before it came to this.
+            return [name for name in detached_before(connection, before) if _try(connection, f"DROP TABLE {name}")]
+        finally:
+            connection.execute(sa.text("RESET lock_timeout"))  # the connection goes back to the pool
+
+
+def _detach(connection: sa.Connection, before: datetime) -> None:
+    """Detaches old partitions.
+
+    A pass that was killed between the two halves of detaching has left one pending, and a table can have only one such:
+    so that comes first, and when it cannot be had, the table's others wait for the next pass too.
+    """
+    stuck: set[str] = set()
+    for parent, name, pending in sorted(partitions_before(connection, before), key=lambda found: not found[2]):
+        how = "FINALIZE" if pending else "CONCURRENTLY"
+        if parent not in stuck and not _try(connection, f"ALTER TABLE {parent} DETACH PARTITION {name} {how}"):
+            stuck.add(parent)
 
 
 def delete_old_events(database: Database, experiment: str, before: datetime) -> int:

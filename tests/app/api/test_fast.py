@@ -73,7 +73,7 @@ def worker(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) 
         for scope in Scope:
             add_key(connection, keys[str(scope)], name="test", scopes=(scope,))
     url = shared_database.engine.url.render_as_string(hide_password=False)
-    settings = Settings(data_dir=tmp_path_factory.mktemp("worker"), commit_budget_ms=5000)
+    settings = Settings(commit_budget_ms=5_000, data_dir=tmp_path_factory.mktemp("worker"))
     services = Services.build(settings, url)
     services.allocations.refresh()
     services.keys.refresh()
@@ -344,7 +344,7 @@ def test_a_batch_of_which_one_must_be_committed_is_committed(worker: Worker) -> 
 def test_an_orderly_end_loses_no_queued_decision(worker: Worker, shared_database: Database, tmp_path: Path) -> None:
     """A worker that is closed right after it answered has recorded everything."""
     url = shared_database.engine.url.render_as_string(hide_password=False)
-    services = Services.build(Settings(data_dir=tmp_path), url)
+    services = Services.build(Settings(commit_budget_ms=5_000, data_dir=tmp_path), url)
     services.allocations.refresh()
     services.keys.refresh()
     stopping = Worker(create_app(services), services, worker.keys)

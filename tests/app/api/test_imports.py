@@ -26,9 +26,9 @@ def loaded_by(*statements: str) -> set[str]:
 def test_a_web_worker_loads_no_scipy() -> None:
     """An app with all its routes, as gunicorn builds it, comes up without scipy, alembic, rich or scikit-learn."""
     loaded = loaded_by(
-        "import app.wsgi",
+        "import app.web.wsgi",
         "from app.services import Services; from app.settings import Settings",
-        "app.wsgi.create_app(Services.build(Settings(), 'postgresql://nobody@127.0.0.1:1/nothing'))",
+        "app.web.wsgi.create_app(Services.build(Settings(), 'postgresql://nobody@127.0.0.1:1/nothing'))",
     )
     assert {"app", "bandits", "flask", "gevent", "msgspec", "numpy", "psycopg2"} <= loaded
     assert not {"scipy", "alembic", "rich", "sklearn", "pandas", "matplotlib"} & loaded

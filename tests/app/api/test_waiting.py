@@ -8,8 +8,8 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from app import wsgi
 from app.store.database import is_away
+from app.web import wsgi
 
 
 @pytest.fixture

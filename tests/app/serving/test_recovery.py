@@ -227,7 +227,7 @@ def services(database: Database, tmp_path: Path) -> Iterator[Services]:
     """A web worker's parts on a database with an experiment "home"."""
     put(database, "home")
     url = database.engine.url.render_as_string(hide_password=False)
-    made = Services.build(Settings(data_dir=tmp_path), url)
+    made = Services.build(Settings(commit_budget_ms=5_000, data_dir=tmp_path), url)
     yield made
     made.close()
 

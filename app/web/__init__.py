@@ -1,0 +1,1 @@
+"""The web server: gunicorn's configuration, its worker, and what each worker loads."""
