@@ -32,6 +32,8 @@ def servers(folder: Path) -> Iterator[str]:
         "CROUPIER_PORT": CROUPIER.rpartition(":")[2],
         "CROUPIER_DATA_DIR": str(folder),
         "CROUPIER_LOG_LEVEL": "warning",
+        # Long, so that what is measured is commits, and never the spool.
+        "CROUPIER_COMMIT_BUDGET_MS": "10000",
         "DATABASE_URL": url,
         "OPENBLAS_NUM_THREADS": "1",
     }
