@@ -43,14 +43,7 @@ def oldest_day(connection: sa.Connection) -> datetime | None:
 
 def partitions_before(connection: sa.Connection, moment: datetime) -> list[tuple[str, str, bool]]:
     """Partitions of whole days before a moment: table, partition, and whether detaching it was begun."""
-    query = sa.text(
-        "SELECT parent.relname, child.relname, inhdetachpending FROM pg_inherits"
-        " JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent"
-        " WHERE parent.relname = ANY(:parents) AND parent.relnamespace = current_schema()::regnamespace"
-        " ORDER BY child.relname"
-    )
-    rows = connection.execute(query, {"parents": list(PARTITIONED)}).all()
-    return [(parent, name, pending) for parent, name, pending in rows if _day_of(name) + timedelta(days=1) <= moment]
+    return [row for row in _listed(connection) if _day_of(row[1]) + timedelta(days=1) <= moment]
 
 
 def detached_before(connection: sa.Connection, moment: datetime) -> list[str]:
@@ -69,9 +62,16 @@ def _day_of(partition: str) -> datetime:
 
 def _existing(connection: sa.Connection) -> set[str]:
     """Names of all partitions of our tables."""
+    return {name for _, name, _ in _listed(connection)}
+
+
+def _listed(connection: sa.Connection) -> list[tuple[str, str, bool]]:
+    """All partitions of our tables by name: table, partition, and whether detaching it was begun."""
     query = sa.text(
-        "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
-        " JOIN pg_class parent ON parent.oid = inhparent"
+        "SELECT parent.relname, child.relname, inhdetachpending FROM pg_inherits"
+        " JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent"
         " WHERE parent.relname = ANY(:parents) AND parent.relnamespace = current_schema()::regnamespace"
+        " ORDER BY child.relname"
     )
-    return set(connection.scalars(query, {"parents": list(PARTITIONED)}))
+    rows = connection.execute(query, {"parents": list(PARTITIONED)})
+    return [(parent, name, pending) for parent, name, pending in rows]

@@ -34,7 +34,18 @@ from tests.acceptance.talking import (
     rows,
     side_by_side,
 )
-from tests.running import ADMIN_KEY, Answer, Api, Service, free_port, running_service, until
+from tests.running import (
+    ADMIN_KEY,
+    Answer,
+    Api,
+    Service,
+    alive,
+    children_of,
+    descendants_of,
+    free_port,
+    running_service,
+    until,
+)
 
 EXPLICIT = {**TWO_ARMS, "reward": {"missing": "explicit"}, "policy": EAGER}
 
@@ -112,24 +123,6 @@ def load_on(service: Service, api: Api, clients: int = 12) -> Iterator[Load]:
             load.over.set()
     for client in running:
         client.result()
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes that this process started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
-
-
-def descendants_of(pid: int) -> list[int]:
-    """All processes below this one."""
-    return [found for child in children_of(pid) for found in (child, *descendants_of(child))]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.strip().startswith("Z")
 
 
 def test_a_stopping_web_server_answers_all_requests_in_flight(own_service: Service, own_api: Api) -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from app.embedded import EmbeddedPostgres
 from tests.faults.load import Load, Tally, load_on, until_recovered
-from tests.running import Service, until
+from tests.running import Service, alive, children_of, until
 
-__all__ = ["LONG", "Site", "alive", "children_of", "kill", "report"]
+__all__ = ["LONG", "Site", "kill", "report"]
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +24,6 @@ LONG = os.environ.get("CROUPIER_FAULTS") == "long"
 def report(what: str, tally: Tally) -> None:
     """Says what was measured: pytest shows it with --log-cli-level=INFO."""
     log.info("%s: %s, share %.5f", what, tally, tally.share)
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes that this process started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.strip().startswith("Z")
 
 
 def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:

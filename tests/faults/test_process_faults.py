@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from tests.acceptance.talking import rows
 from tests.faults.load import Load, check_promises, has_database, load_on
-from tests.faults.site import LONG, Site, alive, children_of, kill, report
-from tests.running import Service, running_service, until
+from tests.faults.site import LONG, Site, kill, report
+from tests.running import Service, alive, children_of, running_service, until
 
 log = logging.getLogger(__name__)
 

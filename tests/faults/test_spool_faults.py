@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from tests.faults.load import Load, check_promises, spool_files, until_recovered
-from tests.faults.site import LONG, Site, alive, kill
-from tests.running import until
+from tests.faults.site import LONG, Site, kill
+from tests.running import alive, until
 
 
 @contextmanager
