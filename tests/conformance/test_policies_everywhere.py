@@ -1,0 +1,60 @@
+"""What every policy promises with every kind of reward, any parameters, any priors and any data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bandits.policy import AnyPolicy, Policy, floor
+from bandits.posteriors import REWARD_MODELS
+from tests.conformance.experiments import Example, Experiment, Sampler, configurations, experiments
+
+
+def _fits(policy: Policy, experiment: Experiment, reward: str) -> bool:
+    try:
+        policy.check(experiment.arms, reward)
+    except ValueError:
+        return False
+    return True
+
+
+def test_every_kind_of_reward_has_a_sampler(samplers: Mapping[str, Sampler]) -> None:
+    """A registered kind of reward without a sampler would escape these checks."""
+    assert samplers.keys() >= REWARD_MODELS.keys()
+
+
+def test_samples_are_rewards_of_their_kind(reward: str, samplers: Mapping[str, Sampler]) -> None:
+    """The reward model accepts what its sampler draws."""
+    model, rng = REWARD_MODELS[reward], np.random.default_rng(1)
+    assert all(model.accepts(value) for _ in range(20) for value in samplers[reward](rng, 20).tolist())
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_any_policy_with_any_reward(
+    kind: str,
+    reward: str,
+    examples: Mapping[str, Mapping[str, Example]],
+    samplers: Mapping[str, Sampler],
+    data: st.DataObject,
+) -> None:
+    """Probabilities are finite, within [0, 1], not below the floor, and sum to 1 within 1e-12.
+
+    Permuting arms permutes them. The same input, written as JSON and read back, gives the same bytes.
+    """
+    experiment = data.draw(experiments(reward, samplers[reward]))
+    named = st.sampled_from([example(experiment.arms) for example in examples[kind].values()])
+    policy = data.draw(named | configurations(kind, experiment.arms))
+    assume(_fits(policy, experiment, reward))
+    found = experiment.allocate(policy)
+    assert np.isfinite(found).all()
+    assert ((found >= floor(policy, found.size)) & (found <= 1)).all()
+    assert abs(found.sum() - 1) <= 1e-12
+    order = data.draw(st.permutations(range(found.size)))
+    np.testing.assert_allclose(experiment.permuted(order).allocate(policy), found[order], rtol=1e-12, atol=1e-15)
+    again = msgspec.json.decode(msgspec.json.encode(policy), type=AnyPolicy)
+    assert experiment.allocate(again).tobytes() == found.tobytes()
