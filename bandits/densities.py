@@ -29,7 +29,7 @@ class Densities(Protocol):
         """Widest panel at `z`, shape (n_arms,), on which 24 Gauss nodes integrate each arm's density."""
 
     def value(self, z: FloatArray) -> FloatArray:
-        """The mean reward at coordinate `z`, elementwise, rising in z; at −∞ and ∞ its least and largest value."""
+        """The mean reward at coordinate `z`, elementwise, rising in z."""
 
     def value_derivative(self, z: FloatArray) -> FloatArray:
         """Derivative of `value`, elementwise."""

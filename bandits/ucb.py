@@ -61,6 +61,7 @@ class UpperConfidenceBound(Policy, frozen=True, kw_only=True, tag="ucb"):
         unknown = statistics.n <= 0
         if unknown.any():
             return _shared(unknown)
+        # The ends of what mean rewards can be, for the coordinate of posteriors has none.
         low, high = posterior.value(np.array([-np.inf, np.inf])).tolist()
         # Exactly rounded, so that the arms' order does not change it. Decayed outcomes may be less than one.
         limit = math.log(max(math.fsum(statistics.n), 1)) / statistics.n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from bandits.policy import AnyPolicy, Policy, floor
 from bandits.posteriors import REWARD_MODELS
-from tests.conformance.experiments import Example, Experiment, Sampler, configurations, experiments
+from bandits.statistics import ArmStatistics
+from bandits.ucb import UpperConfidenceBound
+from tests.conformance.experiments import Example, Sampler, configurations, experiments
 
 
-def _fits(policy: Policy, experiment: Experiment, reward: str) -> bool:
+def _fits(policy: Policy, arms: Sequence[str], reward: str) -> bool:
     try:
-        policy.check(experiment.arms, reward)
+        policy.check(arms, reward)
     except ValueError:
         return False
     return True
@@ -33,8 +35,17 @@ def test_samples_are_rewards_of_their_kind(reward: str, samplers: Mapping[str, S
     assert all(model.accepts(value) for _ in range(20) for value in samplers[reward](rng, 20).tolist())
 
 
+def test_kl_ucb_takes_exactly_the_rewards_with_two_ends(reward: str, samplers: Mapping[str, Sampler]) -> None:
+    """What the policy accepts by name is what posteriors say of themselves at −∞ and ∞; no sample is outside."""
+    model, rng = REWARD_MODELS[reward], np.random.default_rng(2)
+    low, high = model.posterior(ArmStatistics.zeros(1), [model.prior()]).value(np.array([-np.inf, np.inf]))
+    policy = UpperConfidenceBound(variant="kl_ucb")
+    assert _fits(policy, ("arm",), reward) == bool(np.isfinite(high - low))
+    assert all(low <= value <= high for value in samplers[reward](rng, 100))
+
+
 @given(data=st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_any_policy_with_any_reward(
     kind: str,
     reward: str,
@@ -49,7 +60,7 @@ def test_any_policy_with_any_reward(
     experiment = data.draw(experiments(reward, samplers[reward]))
     named = st.sampled_from([example(experiment.arms) for example in examples[kind].values()])
     policy = data.draw(named | configurations(kind, experiment.arms))
-    assume(_fits(policy, experiment, reward))
+    assume(_fits(policy, experiment.arms, reward))
     found = experiment.allocate(policy)
     assert np.isfinite(found).all()
     assert ((found >= floor(policy, found.size)) & (found <= 1)).all()
