@@ -253,7 +253,7 @@ def _policy_faults(specification: Specification) -> Iterator[Fault]:
     try:
         floor(policy, len(specification.arms))
         pointer = "#/policy"
-        policy.check(specification.arm_keys)
+        policy.check(specification.arm_keys, specification.reward.model)
     except ValueError as error:
         yield Fault(pointer, str(error))
 

@@ -61,9 +61,9 @@ class Fixed(Policy, frozen=True, kw_only=True, tag="fixed"):
         """No floor: a share of 0 is meant."""
         return 0.0
 
-    def check(self, arms: Sequence[str]) -> None:
+    def check(self, arms: Sequence[str], reward: str) -> None:
         """Also refuse shares that are missing, or of arms that do not exist; see `Policy.check`."""
-        super().check(arms)
+        super().check(arms, reward)
         self._refuse_missing(arms)
         unknown = sorted(self.probabilities.keys() - set(arms))
         if unknown:

@@ -18,13 +18,16 @@ from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.fixed import Fixed
 from bandits.policy_base import Policy
 from bandits.posteriors import Posterior
+from bandits.softmax import Softmax
 from bandits.statistics import ArmStatistics, FloatArray, frozen
 from bandits.thompson import ThompsonSampling
+from bandits.top_two import TopTwo
+from bandits.ucb import UpperConfidenceBound
 
 __all__ = ["POLICIES", "Allocation", "AnyPolicy", "Policy", "allocate", "floor"]
 
 # The registry. As a type, so that msgspec reads the right policy by its "kind" in any struct.
-AnyPolicy = ThompsonSampling | EpsilonGreedy | Fixed
+AnyPolicy = ThompsonSampling | TopTwo | EpsilonGreedy | UpperConfidenceBound | Softmax | Fixed
 
 POLICIES: Final[Mapping[str, type[Policy]]] = MappingProxyType(
     {str(policy.__struct_config__.tag): policy for policy in get_args(AnyPolicy)}
@@ -38,7 +41,7 @@ class Allocation:
     Attributes:
         arms: keys of all arms, drained ones included.
         probabilities: in the order of `arms`, shape (n_arms,), read-only, 0 for drained arms, sum 1.
-        reason: "warm_up" while shares are equal because evidence is missing, "learned" afterwards.
+        reason: "warm_up" while evidence about an active arm is missing, "learned" afterwards.
     """
 
     arms: tuple[str, ...]
@@ -58,12 +61,19 @@ def allocate(
     posterior: Posterior,
     mature: npt.ArrayLike,
     active: npt.ArrayLike,
+    start: npt.ArrayLike | None = None,
 ) -> Allocation:
     """The allocation that a policy gives, with warm-up, floor and drained arms.
 
-    Drained arms get exactly 0, and everything else is computed as if they were not there. Until each active
-    arm has `policy.warm_up` mature exposures, active arms get equal shares. Then p ← f + (1 − K f) p over the
-    K active arms, with the floor f, keeps the order of the policy's own propensities.
+    Drained arms get exactly 0, and everything else is computed as if they were not there. Arms with fewer than
+    `policy.warm_up` mature exposures are cold. Of K active arms:
+
+    - None is cold: p ← f + (1 − K f) p, with the floor f, keeps the order of the policy's own propensities.
+    - Some are: each cold arm gets 1/K. The warm arms share the rest in the proportions of their allocation
+      without the cold ones, so that a new arm warms up at the expense of all others alike.
+    - All are: the shares are those of `start`, or equal.
+
+    In the last two cases a share below the floor is raised to it, and the larger ones pay in proportion.
 
     Args:
         policy: any of `POLICIES`.
@@ -72,32 +82,40 @@ def allocate(
         posterior: of all arms.
         mature: number of mature exposures of each arm, shape (n_arms,).
         active: whether each arm may be chosen, shape (n_arms,).
+        start: shares to start with, shape (n_arms,), 0 or more, in any unit; equal if those of the active arms
+            are all 0.
 
     Returns:
         The allocation over all arms.
 
     Raises:
-        ValueError: when shapes differ, no arm is active, or the policy does not fit the arms.
+        ValueError: when shapes differ, no arm is active, `start` holds no shares, or the policy does not fit
+            the arms.
     """
     mature, active = np.asarray(mature), np.asarray(active, dtype=bool)
-    shapes = {len(arms), statistics.n_arms, posterior.n_arms, mature.size, active.size}
-    if len(shapes) > 1:
-        raise ValueError(f"arms, statistics, posterior, mature and active differ in length: {sorted(shapes)}")
+    split = _split(np.zeros(len(arms)) if start is None else start)
+    lengths = {len(arms), statistics.n_arms, posterior.n_arms, mature.size, active.size, split.size}
+    if len(lengths) > 1:
+        raise ValueError(f"arms, statistics, posterior, mature, active and start differ in length: {sorted(lengths)}")
     chosen = np.flatnonzero(active)
     if not chosen.size:
         raise ValueError("no arm is active: an experiment needs at least one that may be chosen")
-    probabilities = np.zeros(len(arms))
-    warming_up = bool(mature[chosen].min() < policy.warm_up)
-    if warming_up:
-        probabilities[chosen] = 1 / chosen.size
+    cold = mature[chosen] < policy.warm_up
+    smallest = policy.floor(chosen.size)
+    if cold.all():
+        shares = _lifted(_proportional(split[chosen]), smallest)
     else:
-        keys = [arms[arm] for arm in chosen.tolist()]
-        raw = policy.propensities(keys, statistics.select(chosen), posterior.select(chosen))
-        probabilities[chosen] = _raise_to_floor(raw, policy.floor(chosen.size))
+        warm = chosen[~cold]
+        raw = policy.propensities([arms[arm] for arm in warm], statistics.select(warm), posterior.select(warm))
+        learned = _raise_to_floor(raw, policy.floor(warm.size))
+        shares = np.full(chosen.size, 1 / chosen.size)
+        shares[~cold] = _lifted(learned * (warm.size / chosen.size), smallest) if cold.any() else learned
+    probabilities = np.zeros(len(arms))
+    probabilities[chosen] = shares
     return Allocation(
         arms=tuple(arms),
         probabilities=frozen(probabilities),
-        reason="warm_up" if warming_up else "learned",
+        reason="warm_up" if cold.any() else "learned",
     )
 
 
@@ -111,3 +129,33 @@ def _raise_to_floor(raw: FloatArray, smallest: float) -> FloatArray:
     free = max(1 - raw.size * smallest, 0)
     raised: FloatArray = smallest + free * (raw / raw.sum())
     return raised
+
+
+def _split(start: npt.ArrayLike) -> FloatArray:
+    split = np.asarray(start, dtype=np.float64)
+    if not (np.isfinite(split) & (split >= 0)).all():
+        raise ValueError(f"start must hold a finite share of each arm, 0 or more, got {split.tolist()}")
+    return split
+
+
+def _proportional(split: FloatArray) -> FloatArray:
+    """Shares in proportion to `split`, sum 1; equal ones when it is all 0."""
+    largest = split.max()
+    if not largest > 0:
+        return np.full(split.size, 1 / split.size)
+    shares: FloatArray = split / largest / (split / largest).sum()
+    return shares
+
+
+def _lifted(shares: FloatArray, smallest: float) -> FloatArray:
+    """`smallest` where a share is below it, and the same sum: the other shares pay in proportion.
+
+    Paying may bring another share below: then that one is lifted too.
+    """
+    lifted, low = shares, np.zeros(shares.size, dtype=bool)
+    while (lifted < smallest).any():
+        low |= lifted < smallest
+        paying = shares[~low].sum()
+        left = shares.sum() - smallest * low.sum()
+        lifted = np.where(low, smallest, shares * (left / paying if paying > 0 else 0))
+    return lifted

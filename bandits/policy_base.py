@@ -25,7 +25,7 @@ WarmUp = Annotated[
     msgspec.Meta(
         ge=0,
         le=1_000_000,
-        description="Mature exposures that each active arm gets, in equal shares, before the policy decides.",
+        description="Mature exposures that an active arm gets, at an equal share, before the policy decides.",
     ),
 ]
 
@@ -76,8 +76,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         return min(self.min_propensity, 1 / n_arms)
 
-    def check(self, arms: Sequence[str]) -> None:
-        """Refuse a policy that does not fit an experiment with these arms, drained ones included.
+    def check(self, arms: Sequence[str], reward: str) -> None:  # noqa: ARG002  # for policies that need it
+        """Refuse a policy that does not fit an experiment.
+
+        Args:
+            arms: keys of all its arms, drained ones included.
+            reward: the kind of its rewards, one of `REWARD_MODELS`.
 
         Raises:
             ValueError: says which parameter does not fit, and what to do.

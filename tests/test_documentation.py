@@ -15,6 +15,7 @@ from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.settings import Settings, variable_of
 from app.specification import Arm, ExperimentRequest, Metric, Reward
+from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.policy import POLICIES
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -31,6 +32,7 @@ _SHAPES = (
     Metric,
     ItemRequest,
     *POLICIES.values(),
+    DecreasingEpsilon,
     *get_args(AnyRecommender),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from app.api.choices import choices
 from app.errors import Fault, InvalidInput, MalformedInput
 
 __all__ = ["decode", "decode_shape", "encode"]
@@ -38,7 +39,7 @@ def decode_shape(body: bytes | msgspec.Raw, type_: type[T]) -> T:
     try:
         value: T = _decoder(cast("Hashable", type_)).decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidInput(*(_infinities(bytes(body)) or (_fault_of(error),))) from error
+        raise InvalidInput(*(_infinities(bytes(body)) or (_fault_of(error, type_),))) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _why_malformed(bytes(body), error) from error
     except RecursionError as error:
@@ -52,18 +53,27 @@ def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
 
 
 _PLACE = re.compile(r" - at (`key` in )?`\$(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 
 
-def _fault_of(error: msgspec.ValidationError) -> Fault:
+def _fault_of(error: msgspec.ValidationError, type_: object) -> Fault:
     """Msgspec says "Expected `int` - at `$.arms[0].k`"; a problem says that as pointer and detail."""
     text = str(error)
     found = _PLACE.search(text)
-    if found is None:
-        return Fault("#", text)
     # It writes `...` for the name of a member of a mapping: then the pointer is the mapping's.
-    path = found["path"].partition("[...]")[0]
-    steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path)
-    return Fault("#" + "".join(f"/{name or index}" for name, index in steps), text[: found.start()])
+    path = found["path"].partition("[...]")[0] if found else ""
+    steps = [name or index for name, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path)]
+    detail = text[: found.start()] if found else text
+    return Fault("#" + "".join(f"/{step}" for step in steps), detail + _hint(detail, steps, type_))
+
+
+def _hint(detail: str, steps: list[str], type_: object) -> str:
+    """What could have been said, for a word that is unknown or missing."""
+    missing = _MISSING.fullmatch(detail)
+    if not missing and not detail.startswith(("Invalid value", "Invalid enum value")):
+        return ""
+    words = choices(type_, [*steps, missing["name"]] if missing else steps)
+    return f"; choose one of {', '.join(words)}" if words else ""
 
 
 def _why_malformed(body: bytes, error: Exception) -> InvalidInput:

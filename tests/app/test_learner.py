@@ -14,6 +14,7 @@ from app.specification import Reward, Specification
 from app.store import allocations
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
+from bandits.thompson import ThompsonSampling
 from tests.app.building import (
     EAGER,
     EXPLICIT,
@@ -41,9 +42,9 @@ def history(database: Database, key: str) -> list[AllocationRecord]:
         return allocations.history(connection, key, since=None, before=None, limit=1000)[::-1]
 
 
-def reward(database: Database, key: str, *, arm: str = "a", times: int = 1, value: float = 1.0) -> None:
+def reward(database: Database, key: str, *, arm: str = "a", times: int = 1, value: float = 1.0, epoch: int = 1) -> None:
     """Decisions for an arm, and their rewards."""
-    rows = [decision(key, arm=arm) for _ in range(times)]
+    rows = [decision(key, arm=arm, epoch=epoch) for _ in range(times)]
     record(database, rows)
     write(database, [matched(row, value) for row in rows])
 
@@ -100,7 +101,7 @@ def test_decisions_that_are_not_learnable_are_no_news(shared_database: Database,
 
 
 def test_warm_up_ends_when_every_arm_has_its_exposures(shared_database: Database, key: str) -> None:
-    """Until the slowest arm has enough mature exposures shares are equal and the reason is warm_up, then learned."""
+    """Until the slower of two arms has its mature exposures both have a half, for the reason warm_up; then learned."""
     put(shared_database, key, specification(policy=type(EAGER)(warm_up=3), reward=EXPLICIT))
     reward(shared_database, key, arm="a", times=5)
     reward(shared_database, key, arm="b", times=2, value=0.0)
@@ -112,6 +113,24 @@ def test_warm_up_ends_when_every_arm_has_its_exposures(shared_database: Database
     assert [a.reason for a in (first, warming, learned, changed)] == ["warm_up", "warm_up", "learned", "config"]
     assert warming.probabilities == {"a": 0.5, "b": 0.5}
     assert learned.probabilities["a"] > 0.9
+
+
+def test_an_added_arm_warms_up_while_the_others_keep_their_proportions(shared_database: Database, key: str) -> None:
+    """What was learned about two arms goes on when a third joins: it has a third of the decisions, until it is warm."""
+    policy = ThompsonSampling(warm_up=3, min_propensity=0)
+    put(shared_database, key, specification(policy=policy, reward=EXPLICIT))
+    reward(shared_database, key, arm="a", times=5)
+    reward(shared_database, key, arm="b", times=3, value=0.0)
+    assert learn(shared_database, key)
+    put(shared_database, key, specification("a", "b", "c", policy=policy, reward=EXPLICIT))
+    reward(shared_database, key, arm="c", times=3, epoch=2)
+    assert learn(shared_database, key)
+    _, learned, added, warm = history(shared_database, key)
+    assert [a.reason for a in (learned, added, warm)] == ["learned", "warm_up", "learned"]
+    assert added.probabilities["c"] == 1 / 3
+    for arm in ("a", "b"):
+        assert added.probabilities[arm] == pytest.approx(learned.probabilities[arm] * 2 / 3, rel=1e-12)
+    assert warm.probabilities["c"] > 1 / 3
 
 
 def test_silence_is_learned_once_it_is_mature(shared_database: Database, key: str) -> None:

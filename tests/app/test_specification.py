@@ -26,10 +26,13 @@ from app.specification import (
     same,
 )
 from bandits.bernoulli import BetaPrior
-from bandits.epsilon_greedy import EpsilonGreedy
+from bandits.epsilon_greedy import DecreasingEpsilon, EpsilonGreedy
 from bandits.fixed import Fixed
 from bandits.policy import AnyPolicy
+from bandits.softmax import Softmax
 from bandits.thompson import ThompsonSampling
+from bandits.top_two import TopTwo
+from bandits.ucb import UpperConfidenceBound
 
 KEYS = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -53,7 +56,10 @@ def policies(draw: st.DrawFn, keys: list[str]) -> AnyPolicy:
     shares[keys[-1]] += 2.0 ** -len(keys)
     own: list[AnyPolicy] = [
         ThompsonSampling(),
-        EpsilonGreedy(epsilon=draw(st.floats(0, 1))),
+        TopTwo(beta=draw(st.floats(0, 1))),
+        EpsilonGreedy(epsilon=draw(st.floats(0, 1) | st.builds(DecreasingEpsilon, d=st.floats(0.01, 1)))),
+        UpperConfidenceBound(variant=draw(st.sampled_from(["ucb1", "kl_ucb"]))),
+        Softmax(temperature=draw(st.floats(1e-6, 1e6))),
         Fixed(probabilities=shares),
     ]
     return replace(

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from bandits.policy import POLICIES, AnyPolicy, Policy
-
-Example = Callable[[Sequence[str]], Policy]
+from bandits.policy import POLICIES, AnyPolicy
+from tests.conformance.experiments import Example
 
 KEYS = ("a", "b", "c")
 
 
 def _fields(kind: str) -> dict[str, dict[str, Any]]:
     """The JSON schema of each parameter but the kind itself, without "or null"."""
-    schema = msgspec.json.schema(POLICIES[kind])["$defs"][POLICIES[kind].__name__]["properties"]
-    return {name: _not_null(field) for name, field in schema.items() if name != "kind"}
+    return _fields_of(msgspec.json.schema(POLICIES[kind])["$defs"][POLICIES[kind].__name__])
+
+
+def _nested_fields(kind: str) -> dict[str, dict[str, Any]]:
+    """The same with the parameters inside of parameters."""
+    structs = msgspec.json.schema(POLICIES[kind])["$defs"].items()
+    return {f"{struct}.{name}": field for struct, schema in structs for name, field in _fields_of(schema).items()}
+
+
+def _fields_of(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: _not_null(field) for name, field in schema["properties"].items() if name != "kind"}
 
 
 def _not_null(field: dict[str, Any]) -> dict[str, Any]:
@@ -55,13 +63,15 @@ def test_docstring_is_complete(kind: str) -> None:
 
 def test_parameters_are_described(kind: str) -> None:
     """Each parameter has a description, from which schema and reference are made."""
-    undescribed = [name for name, field in _fields(kind).items() if not field.get("description", "").endswith(".")]
+    undescribed = [
+        name for name, field in _nested_fields(kind).items() if not field.get("description", "").endswith(".")
+    ]
     assert not undescribed
 
 
 def test_numbers_have_limits(kind: str) -> None:
     """Each numeric parameter, and each number in a mapping, has a smallest and a largest value."""
-    for name, field in _fields(kind).items():
+    for name, field in _nested_fields(kind).items():
         number = field.get("additionalProperties", field)
         assert number.get("type") not in {"number", "integer"} or {"minimum", "maximum"} <= number.keys(), name
 
@@ -97,11 +107,11 @@ def test_policies_are_frozen(example: Example) -> None:
 
 def test_examples_fit_their_arms(example: Example) -> None:
     """The check against an experiment's arms passes for arms that fit."""
-    example(KEYS).check(KEYS)
+    example(KEYS).check(KEYS, "bernoulli")
 
 
 def test_floors_that_do_not_fit_are_refused(example: Example) -> None:
     """A floor that the arms together cannot have is refused, and the message says what could be."""
     policy = msgspec.structs.replace(example(KEYS), min_propensity=0.4)
     with pytest.raises(ValueError, match=r"min_propensity 0\.4 × 3 arms exceeds 1: choose at most 0\.333333"):
-        policy.check(KEYS)
+        policy.check(KEYS, "bernoulli")
