@@ -39,16 +39,20 @@ def delete_arm(key: str, arm: str) -> Response:
 
 
 def _change(key: str, arm: str, changes: dict[str, Any]) -> Response:
-    """Merges changes into an arm."""
-
-    def merged(old: Arm) -> Arm:
-        return decode(msgspec.json.encode(merge_patch(msgspec.to_builtins(old), changes)), Arm)
-
     changed = experiments.patch(
         services().database,
         key,
-        lambda specification: edits.change_arm(specification, arm, merged),
+        lambda specification: edits.change_arm(specification, arm, lambda old: _merged(old, changes)),
         if_match=if_match(),
         actor=actor(),
     )
     return changed_to(changed)
+
+
+def _merged(arm: Arm, changes: dict[str, Any]) -> Arm:
+    """The arm with changes. Another kind of recommender replaces the old one whole: it has other parameters."""
+    old = msgspec.to_builtins(arm)
+    recommender = changes.get("recommender")
+    if isinstance(recommender, dict) and recommender.get("kind", arm.recommender.kind) != arm.recommender.kind:
+        del old["recommender"]
+    return decode(msgspec.json.encode(merge_patch(old, changes)), Arm)
