@@ -73,7 +73,8 @@ def put(
             experiment = store.find(connection, key, lock=True)
             if experiment is None:  # only with If-Match, which is not for making new ones
                 raise PreconditionFailed(f"There is no experiment {key!r} to match")
-            _replace(connection, experiment, specification, if_match=if_match, actor=actor)
+            _refuse_stale(experiment, if_match)
+            _replace(connection, experiment, specification, actor=actor)
         return _existing(store.find(connection, key), key), created
 
 
@@ -107,8 +108,8 @@ def patch(
         PreconditionFailed: the version is not `if_match`.
     """
     with database.transaction() as connection:
-        experiment = _existing(store.find(connection, key, lock=True), key)
-        return _revise(connection, experiment, changed(experiment.specification), if_match=if_match, actor=actor)
+        experiment = _locked(connection, key, if_match)
+        return _revise(connection, experiment, changed(experiment.specification), actor=actor)
 
 
 def add_arm(database: Database, key: str, arm: Arm, *, if_match: int | None, actor: str) -> Experiment:
@@ -121,10 +122,9 @@ def add_arm(database: Database, key: str, arm: Arm, *, if_match: int | None, act
         PreconditionFailed: the version is not `if_match`.
     """
     with database.transaction() as connection:
-        experiment = _existing(store.find(connection, key, lock=True), key)
+        experiment = _locked(connection, key, if_match)
         ever = {record.key: record.specification for record in store.arms_of(connection, key)}
-        specification = edits.add_arm(experiment.specification, arm, ever)
-        return _revise(connection, experiment, specification, if_match=if_match, actor=actor)
+        return _revise(connection, experiment, edits.add_arm(experiment.specification, arm, ever), actor=actor)
 
 
 def change_state(database: Database, key: str, action: Action, *, actor: str) -> Experiment:
@@ -169,31 +169,27 @@ def _add(connection: sa.Connection, key: str, specification: Specification, *, s
     return True
 
 
-def _revise(
-    connection: sa.Connection,
-    old: Experiment,
-    specification: Specification,
-    *,
-    if_match: int | None,
-    actor: str,
-) -> Experiment:
+def _locked(connection: sa.Connection, key: str, if_match: int | None) -> Experiment:
+    """An experiment at the version that a change is meant for; nobody else changes it before the transaction ends."""
+    experiment = _existing(store.find(connection, key, lock=True), key)
+    _refuse_stale(experiment, if_match)
+    return experiment
+
+
+def _refuse_stale(experiment: Experiment, if_match: int | None) -> None:
+    if if_match is not None and if_match != experiment.version:
+        raise PreconditionFailed(f"Experiment {experiment.key!r} is at version {experiment.version} now; read it again")
+
+
+def _revise(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> Experiment:
     """Checks another specification, stores it, and returns the experiment as it is then."""
     check(specification)
-    _replace(connection, old, specification, if_match=if_match, actor=actor)
+    _replace(connection, old, specification, actor=actor)
     return _existing(store.find(connection, old.key), old.key)
 
 
-def _replace(
-    connection: sa.Connection,
-    old: Experiment,
-    specification: Specification,
-    *,
-    if_match: int | None,
-    actor: str,
-) -> None:
+def _replace(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> None:
     """Stores another specification, if it is another."""
-    if if_match is not None and if_match != old.version:
-        raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
     if same(specification, old.specification):
         return
     _refuse_other_folds(old.specification, specification)

@@ -208,14 +208,16 @@ def test_arms_are_changed_one_at_a_time(api: Api, key: str) -> None:
         ("PATCH", "/arms/c", {"state": "draining", "prior": None}, 200),
         ("DELETE", "/arms/c", None, 200),
     ]
+    stale = {"If-Match": '"99"'}
     for number, (method, where, body, status) in enumerate(changes, start=2):
-        stale = {"If-Match": '"99"'}
         problem(api.call(method, path + where, body, headers=stale), 412)
         answer = api.call(method, path + where, body, headers={"If-Match": etag})
         assert (answer.status, answer.ok()["version"]) == (status, number)
         etag = answer.headers["ETag"]
         assert etag == f'"{number}"'
     assert api.call("DELETE", f"{path}/arms/c").headers["ETag"] == etag  # again: nothing changes
+    for method, where, body in (("POST", "/arms", {"key": "a"}), ("DELETE", "/arms/a", None), ("PATCH", "/arms/x", {})):
+        problem(api.call(method, path + where, body, headers=stale), 412)  # before what else may be wrong
     c = api.get(path).ok()["arms"][2]
     assert (c["key"], c["state"], c["prior"], c["recommender"]["items"]) == ("c", "retired", None, ["1"])
     assert [one["number"] for one in api.get(f"{path}/history").ok()["allocations"]] == [6, 5, 4, 3, 2, 1]
