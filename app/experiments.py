@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from app import edits
 from app.errors import Conflict, Fault, InvalidInput, NotFound, PreconditionFailed
 from app.learning import evidence_of, publish_allocation, read_counts
 from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
@@ -17,7 +18,7 @@ from app.store import experiments as store
 from app.store.database import Database
 from app.store.experiments import ArmRecord, Experiment
 
-__all__ = ["Action", "change_state", "create", "get", "listed", "patch", "put"]
+__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put"]
 
 Action = Literal["start", "pause", "resume", "stop"]
 
@@ -72,7 +73,8 @@ def put(
             experiment = store.find(connection, key, lock=True)
             if experiment is None:  # only with If-Match, which is not for making new ones
                 raise PreconditionFailed(f"There is no experiment {key!r} to match")
-            _replace(connection, experiment, specification, if_match=if_match, actor=actor)
+            _refuse_stale(experiment, if_match)
+            _replace(connection, experiment, specification, actor=actor)
         return _existing(store.find(connection, key), key), created
 
 
@@ -106,11 +108,23 @@ def patch(
         PreconditionFailed: the version is not `if_match`.
     """
     with database.transaction() as connection:
-        experiment = _existing(store.find(connection, key, lock=True), key)
-        specification = changed(experiment.specification)
-        check(specification)
-        _replace(connection, experiment, specification, if_match=if_match, actor=actor)
-        return _existing(store.find(connection, key), key)
+        experiment = _locked(connection, key, if_match)
+        return _revise(connection, experiment, changed(experiment.specification), actor=actor)
+
+
+def add_arm(database: Database, key: str, arm: Arm, *, if_match: int | None, actor: str) -> Experiment:
+    """Adds an arm to an experiment, or takes a retired one back.
+
+    Raises:
+        NotFound: the experiment does not exist.
+        Conflict: the arm's key is in use, or was that of another arm.
+        InvalidInput: the result contradicts itself.
+        PreconditionFailed: the version is not `if_match`.
+    """
+    with database.transaction() as connection:
+        experiment = _locked(connection, key, if_match)
+        ever = {record.key: record.specification for record in store.arms_of(connection, key)}
+        return _revise(connection, experiment, edits.add_arm(experiment.specification, arm, ever), actor=actor)
 
 
 def change_state(database: Database, key: str, action: Action, *, actor: str) -> Experiment:
@@ -132,6 +146,18 @@ def change_state(database: Database, key: str, action: Action, *, actor: str) ->
         return _existing(store.find(connection, key), key)
 
 
+def audit_page(database: Database, key: str, *, before: int | None, limit: int) -> dict[str, Any]:
+    """Who changed an experiment, when, from what to what: newest first.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    with database.transaction() as connection:
+        _existing(store.find(connection, key), key)
+        page = audit.trail(connection, key, before=before, limit=limit)
+    return {"experiment": key, "entries": page, "next_before": page[-1]["id"] if len(page) == limit else None}
+
+
 def _add(connection: sa.Connection, key: str, specification: Specification, *, state: State, actor: str) -> bool:
     """Stores a new experiment; False when the key is taken."""
     if not store.add(connection, key, specification, state, secrets.token_bytes(16)):
@@ -143,17 +169,27 @@ def _add(connection: sa.Connection, key: str, specification: Specification, *, s
     return True
 
 
-def _replace(
-    connection: sa.Connection,
-    old: Experiment,
-    specification: Specification,
-    *,
-    if_match: int | None,
-    actor: str,
-) -> None:
+def _locked(connection: sa.Connection, key: str, if_match: int | None) -> Experiment:
+    """An experiment at the version that a change is meant for; nobody else changes it before the transaction ends."""
+    experiment = _existing(store.find(connection, key, lock=True), key)
+    _refuse_stale(experiment, if_match)
+    return experiment
+
+
+def _refuse_stale(experiment: Experiment, if_match: int | None) -> None:
+    if if_match is not None and if_match != experiment.version:
+        raise PreconditionFailed(f"Experiment {experiment.key!r} is at version {experiment.version} now; read it again")
+
+
+def _revise(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> Experiment:
+    """Checks another specification, stores it, and returns the experiment as it is then."""
+    check(specification)
+    _replace(connection, old, specification, actor=actor)
+    return _existing(store.find(connection, old.key), old.key)
+
+
+def _replace(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> None:
     """Stores another specification, if it is another."""
-    if if_match is not None and if_match != old.version:
-        raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
     if same(specification, old.specification):
         return
     _refuse_other_folds(old.specification, specification)

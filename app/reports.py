@@ -107,7 +107,7 @@ def arms_report(
     is_reward = metric == specification.reward.metric
     beliefs = _beliefs(specification, evidence_of(specification, counts), level) if is_reward else {}
     probabilities: Mapping[str, float] = allocation.probabilities if allocation else {}
-    total = sum(c.decisions for c in counts)
+    total = sum(c.exposures for c in counts)
     arms = [
         _arm_report(specification, c, beliefs.get(c.arm), propensity=probabilities.get(c.arm, 0.0), total=total)
         for c in counts
@@ -201,7 +201,7 @@ def _arm_report(
         interval=learned.interval if learned else None,
         probability_best=belief.probability_best if belief else None,
         expected_loss=belief.expected_loss if belief else None,
-        share=counts.decisions / total if total else None,
+        share=counts.exposures / total if total else None,
         outcomes=_outcomes(counts, explicit=explicit),
     )
 
@@ -224,7 +224,7 @@ def _reasons(arms: list[ArmReport], *, is_reward: bool) -> dict[str, str]:
             "interval": no_belief,
             "probability_best": no_contender,
             "expected_loss": no_contender,
-            "share": "no decisions yet",
+            "share": "no exposures yet",
         }
         reasons |= {f"#/arms/{index}/{f}": why for f, why in causes.items() if getattr(arm, f) is None}
     return reasons

@@ -3,7 +3,8 @@
 Decoding checks the shape and each value's limits; `faults_of` checks what several values say together.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,9 +23,11 @@ __all__ = [
     "ExperimentRequest",
     "Key",
     "Metric",
+    "Override",
     "Reward",
     "Specification",
     "State",
+    "UnitId",
     "bucket_width",
     "check",
     "epoch_changes",
@@ -36,6 +39,7 @@ __all__ = [
 KEY_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$(?!\n)"
 Key = Annotated[str, Meta(pattern=KEY_PATTERN, description="1 to 64 of A-Z a-z 0-9 . _ : -")]
 ItemId = Annotated[str, Meta(min_length=1, max_length=256)]
+UnitId = Annotated[str, Meta(min_length=1, max_length=256, description="Who is served: 1 to 256 characters")]
 State = Literal["draft", "running", "paused", "stopped"]
 ArmState = Literal["active", "draining", "retired"]
 Aggregation = Literal["any", "sum", "max", "first", "last"]
@@ -43,6 +47,10 @@ Aggregation = Literal["any", "sum", "max", "first", "last"]
 # Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that
 # "mature" is known to within that; at most a minute, so that time series have a useful grain.
 _BUCKET_WIDTHS = (60.0, 30.0, 10.0, 5.0, 1.0, 0.5, 0.1)
+
+# Of all overrides together: every change of an experiment is audited with the whole of it.
+_MOST_UNITS = 10_000
+_ROUNDING = 1e-9  # ten times 0.1 is not 1
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +92,14 @@ class Metric(_Part, frozen=True, kw_only=True):
     aggregation: Aggregation = "any"
 
 
+class Override(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Pins units to an arm: those that are named, a share of the others, or both."""
+
+    arm: Key
+    units: Annotated[tuple[UnitId, ...], Meta(max_length=_MOST_UNITS)] = ()
+    share: Annotated[float, Meta(gt=0, le=1, description="Share of the units neither named nor held out")] | None = None
+
+
 class Memory(_Part, frozen=True, kw_only=True):
     """How far back the policy looks."""
 
@@ -113,6 +129,9 @@ class Specification(_Part, frozen=True, kw_only=True):
         | None
     ) = None
     holdout: Annotated[float, Meta(ge=0, lt=1, description="Share of units that always get the control arm")] = 0.0
+    overrides: Annotated[
+        tuple[Override, ...], Meta(max_length=1000, description="Who is pinned to an arm; never learned from")
+    ] = ()
     fallback: Annotated[
         tuple[ItemId, ...], Meta(max_length=500, description="Items to give when the control arm fails too")
     ] = ()
@@ -205,6 +224,8 @@ def _faults(specification: Specification) -> Iterator[Fault]:
     yield from _reward_faults(specification.reward)
     yield from _metric_faults(specification)
     yield from _policy_faults(specification)
+    yield from _override_faults(specification)
+    yield from _named_unit_faults(specification.overrides)
 
 
 def _arm_faults(specification: Specification) -> Iterator[Fault]:
@@ -256,6 +277,34 @@ def _policy_faults(specification: Specification) -> Iterator[Fault]:
         policy.check(specification.arm_keys, specification.reward.model)
     except ValueError as error:
         yield Fault(pointer, str(error))
+
+
+def _override_faults(specification: Specification) -> Iterator[Fault]:
+    states = {arm.key: arm.state for arm in specification.arms}
+    for index, override in enumerate(specification.overrides):
+        pointer, state = f"#/overrides/{index}", states.get(override.arm)
+        if state is None:
+            yield Fault(f"{pointer}/arm", f"{override.arm!r} is no arm; the arms are {', '.join(states)}")
+        elif state != "active":
+            yield Fault(f"{pointer}/arm", f"{override.arm!r} is {state}; name an active arm, or remove the override")
+        if not override.units and override.share is None:
+            yield Fault(pointer, "pins nobody; give units, or a share above 0")
+    total = math.fsum(override.share or 0 for override in specification.overrides)
+    if total > 1 + _ROUNDING:
+        yield Fault("#/overrides", f"the shares sum to {total:g}; together they may be at most 1")
+
+
+def _named_unit_faults(overrides: Sequence[Override]) -> Iterator[Fault]:
+    """The first unit that is named twice, for there may be thousands; and whether there are too many."""
+    named: set[str] = set()
+    for index, override in enumerate(overrides):
+        for place, unit in enumerate(override.units):
+            if unit in named:
+                yield Fault(f"#/overrides/{index}/units/{place}", f"{unit!r} is named twice; a unit has one arm")
+                return
+            named.add(unit)
+    if len(named) > _MOST_UNITS:
+        yield Fault("#/overrides", f"{len(named):,} units are named; at most {_MOST_UNITS:,} can be, all arms together")
 
 
 class ExperimentRequest(Specification, frozen=True, kw_only=True):

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from app import create_app
-from app.api.schemas import FeedbackRequest, ItemRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import FeedbackRequest, ItemRequest, PinRequest, RecommendationAnswer, RecommendationRequest
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.settings import Settings, variable_of
-from app.specification import Arm, ExperimentRequest, Metric, Reward
+from app.specification import Arm, ExperimentRequest, Metric, Override, Reward
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.policy import POLICIES
 
@@ -30,6 +30,8 @@ _SHAPES = (
     Arm,
     Reward,
     Metric,
+    Override,
+    PinRequest,
     ItemRequest,
     *POLICIES.values(),
     DecreasingEpsilon,
@@ -49,7 +51,7 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
     app = create_app(Services.build(Settings(), "postgresql://nobody@nowhere/nothing"))
     expected = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:any\([^)]*\):|uuid:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:any\([^)]*\):|uuid:|path:)?(\w+)>", r"{\1}", rule.rule)
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from app.api import decisions, experiments, feedback, health, items, problems, recommendations
+from app.api import arms, decisions, experiments, feedback, health, items, overrides, problems, recommendations
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -10,7 +10,7 @@ from app.services import Services
 
 __all__ = ["FAST", "install"]
 
-_RESOURCES = (recommendations, feedback, experiments, items, decisions, health)
+_RESOURCES = (recommendations, feedback, experiments, arms, overrides, items, decisions, health)
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
     "/v1/recommendations": FastRoute(Scope.DECIDE, recommendations.recommend),

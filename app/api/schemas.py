@@ -19,6 +19,7 @@ __all__ = [
     "ItemRequest",
     "ItemsRequest",
     "NewExperiment",
+    "PinRequest",
     "RecommendationAnswer",
     "RecommendationRequest",
 ]
@@ -96,6 +97,12 @@ class NewExperiment(ExperimentRequest, frozen=True, kw_only=True):
     """`POST /v1/experiments`."""
 
     key: Key
+
+
+class PinRequest(_Body, frozen=True, kw_only=True):
+    """`PUT /v1/experiments/{key}/overrides/units/{unit}`."""
+
+    arm: Key
 
 
 class ExperimentView(Struct, frozen=True, kw_only=True):

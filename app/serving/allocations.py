@@ -15,6 +15,7 @@ import numpy as np
 from app.errors import NotFound, Unavailable
 from app.recommenders import Catalogue
 from app.serving.health import Health
+from app.serving.overrides import Overrides
 from app.specification import Arm, Specification, State, bucket_width
 from app.store import experiments, items, partitions
 from app.store.allocations import AllocationRecord
@@ -44,6 +45,7 @@ class Served:
     salt: bytes
     arms: tuple[Arm, ...]
     control: int  # index of the control arm
+    overrides: Overrides
     probabilities: tuple[float, ...]
     cumulative: tuple[float, ...]
     race: StickyRace | None  # for sticky assignment
@@ -176,6 +178,7 @@ class Allocations:
             salt=experiment.salt,
             arms=specification.arms,
             control=specification.arm_keys.index(specification.control_arm),
+            overrides=Overrides.of(specification),
             probabilities=(),
             cumulative=(),
             race=None,

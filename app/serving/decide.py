@@ -32,7 +32,7 @@ class Choice:
 
 
 def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
-    """Chooses an arm for a unit.
+    """Chooses an arm for a unit: the state comes first, then overrides that name it, the holdout, overrides by share.
 
     Raises:
         Conflict: the experiment is not being served.
@@ -41,8 +41,13 @@ def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
         return Choice(arm=served.control, propensity=1.0, reason="paused")
     if served.state != "running":
         raise Conflict(f"Experiment {served.key!r} is {served.state}: it gives no recommendations")
-    if served.is_held_out(unit):
+    pinned = served.overrides.units.get(unit)
+    if pinned is None and served.is_held_out(unit):
         return Choice(arm=served.control, propensity=1.0, reason="holdout")
+    if pinned is None:
+        pinned = served.overrides.by_share(served.salt, unit)
+    if pinned is not None:
+        return Choice(arm=pinned, propensity=1.0, reason="override")
     arm = served.choose(unit, decision_id.bytes)
     return Choice(arm=arm, propensity=served.probabilities[arm], reason="warm_up" if served.warming_up else "policy")
 

@@ -390,7 +390,8 @@ QUERIES = [
             ("PATCH", "/v1/experiments"),
             ("TRACE", "/v1/experiments"),
             ("NONSENSE", "/readyz"),
-            ("POST", "/v1/experiments/bad-running/arms"),
+            ("PUT", "/v1/experiments/bad-running/arms"),
+            ("POST", "/v1/experiments/bad-running/audit"),
         )
     ),
 ]

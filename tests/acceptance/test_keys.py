@@ -20,7 +20,7 @@ from tests.running import ADMIN_KEY, Api, Service, until
 
 OPEN = {"/livez", "/readyz"}
 ANYTHING = {
-    "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "action": "start",
+    "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "action": "start", "arm": "a", "unit": "u",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from app.specification import (
     ArmState,
     ExperimentRequest,
     Metric,
+    Override,
     Reward,
     Specification,
     State,
@@ -70,6 +71,20 @@ def policies(draw: st.DrawFn, keys: list[str]) -> AnyPolicy:
 
 
 @st.composite
+def overrides(draw: st.DrawFn, keys: list[str]) -> tuple[Override, ...]:
+    """Any overrides that fit active arms with these keys."""
+    arms = draw(st.lists(st.sampled_from(keys), max_size=4))
+    units = draw(st.lists(IDS, min_size=len(arms), unique=True, max_size=12))
+    shares: list[float | None] = draw(
+        st.lists(st.none() | st.floats(0.01, 0.25), min_size=len(arms), max_size=len(arms))
+    )
+    return tuple(
+        Override(arm=arm, units=tuple(units[n :: len(arms)]), share=share)
+        for n, (arm, share) in enumerate(zip(arms, shares, strict=True))
+    )
+
+
+@st.composite
 def specifications(draw: st.DrawFn) -> Specification:
     """Any valid specification."""
     keys = draw(st.lists(KEYS, min_size=1, max_size=6, unique=True))
@@ -107,6 +122,7 @@ def specifications(draw: st.DrawFn) -> Specification:
         metrics=tuple(metrics),
         assignment=draw(st.sampled_from(["request", "unit"])),
         holdout=draw(st.floats(0, 1, exclude_max=True)),
+        overrides=draw(overrides([arm.key for arm in arms if arm.state == "active"])),
         fallback=draw(st.lists(IDS, max_size=3).map(tuple)),
     )
 
@@ -172,7 +188,7 @@ def test_the_minimal_specification_has_the_documented_defaults() -> None:
         aggregation="any",
     )
     assert (spec.memory.kind, spec.assignment, spec.exposure, spec.holdout) == ("all", "request", "decision", 0)
-    assert (spec.control_arm, spec.metrics, spec.fallback) == ("a", (), ())
+    assert (spec.control_arm, spec.metrics, spec.overrides, spec.fallback) == ("a", (), (), ())
 
 
 @given(specifications(), st.sampled_from(get_args(State)))
@@ -218,6 +234,12 @@ def test_a_request_is_a_specification_and_a_state(spec: Specification, state: St
         ('"holdout": 1', "$.holdout"),
         ('"holdout": -0.1', "$.holdout"),
         ('"holdout": NaN', "malformed"),
+        ('"overrides": [{"units": ["u"]}]', "`arm`"),
+        ('"overrides": [{"arm": "a", "units": [""]}]', "$.overrides[0].units[0]"),
+        ('"overrides": [{"arm": "a", "units": "u"}]', "$.overrides[0].units"),
+        ('"overrides": [{"arm": "a", "share": 0}]', "$.overrides[0].share"),
+        ('"overrides": [{"arm": "a", "share": 1.01}]', "$.overrides[0].share"),
+        ('"overrides": [{"arm": "a", "shares": 1}]', "`shares`"),
         ('"fallback": [""]', "$.fallback[0]"),
         ('"fallback": [1]', "$.fallback[0]"),
     ],
@@ -242,6 +264,7 @@ def test_what_is_no_finite_number_is_refused_from_yaml_too(part: str, value: flo
 
 # --- what values say together ---------------------------------------------------------------------------------------
 
+THOUSANDS = tuple(Override(arm="a", units=tuple(f"{n}-{m}" for m in range(1000))) for n in range(11))
 MANY = tuple(Arm(key=f"arm-{n}") for n in range(11))
 CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "an arm twice": (two(arms=(Arm(key="a"), Arm(key="b"), Arm(key="a"))), "#/arms/2/key", "'a' occurs twice"),
@@ -273,6 +296,30 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
         "#/policy",
         "do not exist: c",
     ),
+    "override of no arm": (two(overrides=(Override(arm="c", share=0.1),)), "#/overrides/0/arm", "'c' is no arm"),
+    "override of a drained arm": (
+        two(arms=(Arm(key="a"), Arm(key="b", state="draining")), overrides=(Override(arm="b", share=0.1),)),
+        "#/overrides/0/arm",
+        "'b' is draining",
+    ),
+    "override of a retired arm": (
+        two(arms=(Arm(key="a"), Arm(key="b", state="retired")), overrides=(Override(arm="b", units=("u",)),)),
+        "#/overrides/0/arm",
+        "'b' is retired",
+    ),
+    "override of nobody": (two(overrides=(Override(arm="a"),)), "#/overrides/0", "pins nobody"),
+    "a unit twice": (two(overrides=(Override(arm="a", units=("u", "v", "u")),)), "#/overrides/0/units/2", "'u' is"),
+    "a unit of two arms": (
+        two(overrides=(Override(arm="a", units=("u",)), Override(arm="b", units=("v", "u")))),
+        "#/overrides/1/units/1",
+        "'u' is named twice",
+    ),
+    "shares": (
+        two(overrides=(Override(arm="a", share=0.6), Override(arm="b", share=0.5))),
+        "#/overrides",
+        "sum to 1.1",
+    ),
+    "named units": (two(overrides=THOUSANDS), "#/overrides", "11,000 units are named; at most 10,000"),
 }
 
 
@@ -282,6 +329,12 @@ def test_each_contradiction_is_told_with_its_place(spec: Specification, pointer:
     found = faults(spec)
     assert list(found) == [pointer]
     assert words in found[pointer]
+
+
+def test_the_smallest_shares_may_fill_everything() -> None:
+    """Ten tenths are one, though the sum of ten floats 0.1 is not."""
+    check(two(overrides=(Override(arm="a", share=0.1),) * 10))
+    check(two(overrides=(Override(arm="a", share=1.0),)))
 
 
 def test_all_contradictions_are_told_at_once() -> None:
@@ -343,9 +396,9 @@ def test_every_window_has_a_bucket_of_at_most_a_tenth(window_s: int) -> None:
 
 @given(specifications(), specifications())
 def test_an_epoch_changes_when_dealing_does(old: Specification, new: Specification) -> None:
-    """Other metrics, fallback items and priors do not change it; taking over all else makes it the same epoch."""
+    """Other metrics, overrides, fallback items and priors do not; taking over all else makes it the same epoch."""
     arms = tuple(replace(arm, prior=None) for arm in old.arms)
-    alike = replace(old, arms=arms, metrics=new.metrics, fallback=new.fallback)
+    alike = replace(old, arms=arms, metrics=new.metrics, overrides=new.overrides, fallback=new.fallback)
     assert not epoch_changes(old, alike)
     assert epoch_changes(old, new) == epoch_changes(new, old)
     if old.arm_keys != new.arm_keys:
