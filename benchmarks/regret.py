@@ -10,7 +10,8 @@ P(best): a millisecond for each allocation of each seed.
 
 Over HTTP 5,000 decisions are dealt in each of ten experiments, a batch of 100 from each allocation; the next one is
 waited for. The service plays the same game when its probabilities are those of `bandits.policy.allocate` for the same
-outcomes, and when each experiment's regret is within the 99.9 % range of runs in process.
+outcomes, and when the experiments' mean regret is within the 99 % range of what they lose in process, on the same
+rewards.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 HTTP_HORIZON: Final = 5000
 HTTP_EXPERIMENTS: Final = 10
-HTTP_RUNS: Final = 1000  # in process, for the range
-HTTP_RANGE: Final = (0.0005, 0.9995)  # ten experiments are all within it with a probability of 99 %
+HTTP_PLAYS: Final = 40  # in process, of the same experiments
+T_QUANTILE: Final = 2.708  # 99.5 % of Student's t with 39 degrees of freedom
+LARGEST_DIFFERENCE: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -119,41 +121,53 @@ def rows(regrets: Mapping[str, FloatArray], horizon: int) -> dict[str, dict[str,
     return figures
 
 
-def over_http() -> dict[str, Any]:
-    """Regrets of experiments dealt by a real service, and the range of runs in process."""
+def http_tables() -> RewardTables:
+    """The rewards of the experiments over HTTP."""
+    return RewardTables.of_rates(RATES, runs=HTTP_EXPERIMENTS, horizon=HTTP_HORIZON, rng=np.random.default_rng(4))
+
+
+def play_again(seed: int) -> float:
+    """Mean regret of the same experiments with the same rewards, dealt in process."""
     policy = msgspec.convert(POLICIES[BATCHED], AnyPolicy)
-    tables = RewardTables.of_rates(
-        RATES, runs=HTTP_RUNS, horizon=HTTP_HORIZON, rng=np.random.default_rng([4, HTTP_HORIZON])
-    )
-    simulated = regret(deal_by_allocations(policy, tables, every=EVERY, rng=np.random.default_rng(5))[:, -1], RATES)
+    course = deal_by_allocations(policy, http_tables(), every=EVERY, rng=np.random.default_rng([5, seed]))
+    return float(regret(course[:, -1], RATES).mean())
+
+
+def over_http() -> dict[str, Any]:
+    """Regrets of experiments dealt by a real service, and what the same experiments lose in process."""
+    policy = msgspec.convert(POLICIES[BATCHED], AnyPolicy)
     with tempfile.TemporaryDirectory(prefix="croupier-bench-") as folder, croupier(Path(folder)) as (url, key):
-        game = Lockstep(url, key, policy, RewardTables(tables.sums[:HTTP_EXPERIMENTS]))
+        game = Lockstep(url, key, policy, http_tables())
         game.play(every=EVERY)
         game.close()
-    lower, upper = np.quantile(simulated, HTTP_RANGE)
+    with Pool(os.cpu_count()) as pool:
+        in_process = np.array(pool.map(play_again, range(HTTP_PLAYS)))
+    reach = T_QUANTILE * float(in_process.std(ddof=1)) * np.sqrt(1 + 1 / HTTP_PLAYS)
     return {
         "regrets": regret(game.pulls, RATES).tolist(),
-        "range": [float(lower), float(upper)],
-        "mean_in_process": float(simulated.mean()),
+        "mean": float(regret(game.pulls, RATES).mean()),
+        "mean_in_process": float(in_process.mean()),
+        "range": [float(in_process.mean() - reach), float(in_process.mean() + reach)],
         "largest_difference_of_a_probability": game.largest_difference,
         "largest_excess": float(np.abs(game.excess).max()),
         "stale": game.stale,
     }
 
 
-def _http_failures(figures: Mapping[str, Any]) -> list[str]:
+def http_failures(figures: Mapping[str, Any]) -> list[str]:
     """Prints the comparison; what is not the same game."""
     lower, upper = figures["range"]
-    regrets = figures["regrets"]
     print(
-        f"\nover HTTP, {HTTP_HORIZON:,} decisions: regrets {', '.join(f'{r:.0f}' for r in regrets)}, mean "
-        f"{np.mean(regrets):.1f}; in process {lower:.0f} to {upper:.0f}, mean {figures['mean_in_process']:.1f}\n"
+        f"\nover HTTP, {HTTP_EXPERIMENTS} experiments of {HTTP_HORIZON:,} decisions: mean regret {figures['mean']:.1f};"
+        f" in process, on the same rewards, {figures['mean_in_process']:.1f}, 99 % range {lower:.1f} to {upper:.1f}\n"
         f"largest difference of a probability from allocate(): {figures['largest_difference_of_a_probability']:.1e}; "
         f"of a count from its probabilities: {figures['largest_excess']:.1f} standard deviations; "
         f"{figures['stale']} decisions were from an older allocation"
     )
-    failures = [f"a regret of {r:.1f} over HTTP is outside the range" for r in regrets if not lower <= r <= upper]
-    if not figures["largest_difference_of_a_probability"] <= 1e-9:
+    failures = []
+    if not lower <= figures["mean"] <= upper:
+        failures.append(f"the mean regret over HTTP, {figures['mean']:.1f}, is outside the range")
+    if not figures["largest_difference_of_a_probability"] <= LARGEST_DIFFERENCE:
         failures.append("the service's probabilities differ from allocate()'s")
     return failures
 
@@ -172,7 +186,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     failures = [f"the ratio {ratio:.3f} is above {BAR}"] if not ratio <= BAR else []
     http = over_http() if "--http" in arguments else None
     save("regret", {"horizon": horizon, "policies": figures, "http": http})
-    failures += _http_failures(http) if http else []
+    failures += http_failures(http) if http else []
     print(f"bar: Thompson sampling from allocations ≤ {BAR} × the textbook's")
     print("\n".join(f"FAILED: {failure}" for failure in failures) or "passed")
     return int(bool(failures))

@@ -34,8 +34,8 @@ def test_the_service_plays_the_game_that_is_simulated(service: Service) -> None:
     """Through HTTP, each allocation is the policy's for the outcomes so far, and the arms are dealt by it.
 
     Four experiments of 600 decisions, an allocation after every 100. The deal: no arm's count is further from its
-    summed probabilities than 7 standard deviations, and regret no higher than uniform's by that much; a false alarm
-    has a probability below 1e-9.
+    summed probabilities than 8 standard deviations (a Poisson tail: below 1e-7 for all), and regret is below 0.45 of
+    uniform's, where simulations have 0.28 ± 0.02, and 0.56 with an allocation every 300.
     """
     rates = np.arange(10, 0, -1) / 10
     tables = RewardTables.of_rates(rates, runs=4, horizon=600, rng=np.random.default_rng(1))
@@ -44,5 +44,5 @@ def test_the_service_plays_the_game_that_is_simulated(service: Service) -> None:
     game.close()
     assert game.largest_difference < 1e-9
     assert np.all(game.pulls.sum(axis=1) == 600)
-    assert np.abs(game.excess).max() < 7
-    assert np.all(regret(game.pulls, rates) < 0.6 * uniform_regret(rates, 600))
+    assert np.abs(game.excess).max() < 8
+    assert np.all(regret(game.pulls, rates) < 0.45 * uniform_regret(rates, 600))

@@ -18,7 +18,8 @@ def result(*course: tuple[int, int]) -> HeadlineResult:
 def test_regret_is_tallied_from_rates() -> None:
     """By hand: 200 bad headlines lose 0.08 clicks each, where 1,000 dealt equally lose 0.04 each."""
     made = result((100, 100), (800, 200))
-    assert (made.decisions, made.regret, made.uniform_regret) == (1000, pytest.approx(16), pytest.approx(40))
+    assert made.decisions == 1000
+    assert [made.regret, made.uniform_regret] == pytest.approx([16, 40])
     assert made.ratio == pytest.approx(0.4)
 
 
