@@ -19,7 +19,14 @@ from app import monitor as monitor_role
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
-from app.replay import ReplayOptions, replay_msweb
+from app.replay import (
+    HeadlineOptions,
+    ReplayOptions,
+    read_tests,
+    replay_msweb,
+    replay_upworthy,
+    simulate_upworthy,
+)
 from app.settings import Settings
 from app.store import keys as key_store
 from app.store.database import Database
@@ -32,6 +39,8 @@ from monitoring.logs import configure
 __all__ = ["main"]
 
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
+
+_FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -246,6 +255,40 @@ def replay() -> None:
 def replay_msweb_command(*, forever: bool, decisions: int, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Users of www.microsoft.com in February 1998, one visit held out each: is it among the items?"""
     replay_msweb(ReplayOptions(decisions=None if forever else decisions, **options))
+
+
+@replay.command("upworthy")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--key", envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with every scope.")
+@click.option("--test", "test_id", default=_FIRST_TEST, show_default=True, help="Which test of the archive.")
+@click.option("--all", "every", is_flag=True, help="The twenty tests of data/upworthy/bench_tests.csv instead.")
+@click.option(
+    "--draw",
+    default="rate",
+    show_default=True,
+    type=click.Choice(["rate", "counts"]),
+    help="Clicks come from an arm's rate, or from its real clicks and impressions without replacement.",
+)
+@click.option("--decisions", default=500_000, show_default=True, type=click.IntRange(min=1), help="Of each test.")
+@click.option(
+    "--rate", default=2500.0, show_default=True, type=click.FloatRange(min=1), help="Decisions a second of each test."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the clicks.")
+@click.option("--in-process", is_flag=True, help="Without a service: the policy alone, in this process.")
+def replay_upworthy_command(
+    *,
+    test_id: str,
+    every: bool,
+    in_process: bool,
+    key: str | None,
+    **options: Any,  # noqa: ANN401 - click's options
+) -> None:
+    """Headline tests of upworthy.com: regret against the best headline, and against dealing all equally."""
+    if not key and not in_process:
+        raise click.UsageError("Missing option '--key' (or --in-process, which needs no service)")
+    tests = read_tests() if every else read_tests([test_id])
+    run = simulate_upworthy if in_process else replay_upworthy
+    run(tests, HeadlineOptions(key=key or "", **options))
 
 
 def _log_whole_since(settings: Settings) -> datetime:

@@ -21,7 +21,7 @@ from app.replay.report import LiveReport, summary, table
 from app.replay.scenario import Click, Scenario
 from app.replay.tally import ReplayResult, Tally
 
-__all__ = ["ReplayOptions", "replay"]
+__all__ = ["SHOW_EVERY_S", "ReplayOptions", "replay", "stopping"]
 
 SHOW_EVERY_S = 0.5
 
@@ -53,7 +53,7 @@ def replay(scenario: Scenario, options: ReplayOptions, console: Console | None =
     stop = threading.Event()
     client = Client(options.url, options.key, connections=options.concurrency + 2)
     run = _Run(scenario, options, client, stop)
-    with _stopping(stop):
+    with stopping(stop):
         try:
             run.prepare()
             run.serve(LiveReport(console, options.decisions))
@@ -181,7 +181,7 @@ class _Run:
 
 
 @contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
+def stopping(stop: threading.Event) -> Iterator[None]:
     """SIGINT and SIGTERM set `stop`, a second one interrupts; outside the main thread neither is caught."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
