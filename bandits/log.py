@@ -1,0 +1,98 @@
+"""A log of decisions with propensities, as off-policy evaluation needs it, and the folds that it is cut into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits.logged_rows import Rows
+from bandits.statistics import ArmStatistics, FloatArray, frozen
+
+__all__ = ["Log", "arm_means", "statistics_outside"]
+
+PRIOR_WEIGHT = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Log:
+    """n decisions in the order in which they were made, without contexts.
+
+    Attributes:
+        arms: keys of all n_arms arms, also of those that were never chosen.
+        action: index in `arms` of the arm that was chosen, shape (n,).
+        reward: shape (n,), finite.
+        propensity: probability with which that arm was chosen, shape (n,), within (0, 1].
+
+    Raises:
+        ValueError: shapes differ, there is no row, or a value is out of its range.
+    """
+
+    arms: tuple[str, ...]
+    action: npt.NDArray[np.intp]
+    reward: FloatArray
+    propensity: FloatArray
+
+    def __post_init__(self) -> None:
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"arms must differ, got {', '.join(self.arms)}")
+        action = np.array(self.action)
+        # The log's own policy as the target: all weights are 1, and everything is checked.
+        logged = Rows.of(self.reward, self.propensity, self.propensity)
+        if action.shape != logged.reward.shape or not np.issubdtype(action.dtype, np.integer):
+            raise ValueError(f"action must hold {logged.reward.size} integers, got {action.dtype} {action.shape}")
+        if action.min() < 0 or action.max() >= len(self.arms):
+            raise ValueError(f"action must lie within 0 and {len(self.arms) - 1}: there are {len(self.arms)} arms")
+        action.setflags(write=False)
+        object.__setattr__(self, "action", action)
+        object.__setattr__(self, "reward", frozen(self.reward))
+        object.__setattr__(self, "propensity", frozen(self.propensity))
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.reward.size
+
+    @property
+    def n_arms(self) -> int:
+        """Number of arms."""
+        return len(self.arms)
+
+    def folds(self, n_folds: int) -> npt.NDArray[np.intp]:
+        """Fold of each row, shape (n,): rows take turns, so that each fold sees the whole time."""
+        return np.arange(self.n) % n_folds
+
+
+def statistics_outside(log: Log, n_folds: int) -> tuple[ArmStatistics, ...]:
+    """For each fold, the statistics of the arms over all rows outside it.
+
+    What is learned from them is not flattered by the rows of the fold, on which it is then evaluated.
+    """
+    cell = log.folds(n_folds) * log.n_arms + log.action
+    sums = [
+        np.bincount(cell, weights=log.reward**power, minlength=n_folds * log.n_arms).reshape(n_folds, log.n_arms)
+        for power in (0, 1, 2)
+    ]
+    n, total, squares = (inside.sum(axis=0) - inside for inside in sums)
+    return tuple(
+        ArmStatistics(n=n[fold], sum=total[fold], sum_of_squares=np.maximum(squares[fold], 0))
+        for fold in range(n_folds)
+    )
+
+
+def arm_means(statistics: ArmStatistics, prior_weight: float = PRIOR_WEIGHT) -> FloatArray:
+    """A reward model without contexts: each arm's mean, drawn towards the mean of all.
+
+    (S + κ r̄)/(n + κ), where r̄ is the mean reward of all rows: an arm with few rows is not taken at its word.
+
+    Args:
+        statistics: of the arms.
+        prior_weight: κ, the rows that r̄ is worth, above 0.
+
+    Returns:
+        shape (n_arms,), in units of the reward; 0 when there is no row at all.
+    """
+    mean_of_all = statistics.sum.sum() / max(statistics.n.sum(), 1)
+    means: FloatArray = (statistics.sum + prior_weight * mean_of_all) / (statistics.n + prior_weight)
+    return means
