@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
-
+from bandits.arm_model import ModelledLog
 from bandits.estimates import Estimate, Sample
 from bandits.intervals import NORMAL, IntervalMethod
-from bandits.log import Log, arm_means, statistics_outside
+from bandits.log import Log
 from bandits.logged_rows import Rows, summarise
 from bandits.overlap import Overlap, doubts, judge
-from bandits.statistics import FloatArray
 from bandits.targets import Target
-from bandits.weighting import CLIP, SHRINKAGE, THRESHOLD, clip_weights, drop_weights, shrink_weights
+from bandits.weighting import CLIP, SHRINKAGE, THRESHOLD, Weighting, clip_weights, drop_weights, shrink_weights
 
-__all__ = [
-    "ESTIMATORS",
-    "FOLDS",
-    "Evaluation",
-    "Refusal",
-    "evaluate",
-    "evaluate_log",
-]
+__all__ = ["ESTIMATORS", "FOLDS", "Evaluation", "Refusal", "evaluate", "evaluate_log"]
 
 FOLDS: Final = 5
 
+# Total variation between folds. In a simulation of five arms, 95 % intervals held the truth in 94 % of the logs
+# that stay below it, and in 83 to 92 % of the others.
+_SETTLED: Final = 0.1
 
-class _Estimator(Protocol):
-    def __call__(self, rows: Rows, interval: IntervalMethod) -> Estimate: ...
-
-
-ESTIMATORS: Final[Mapping[str, _Estimator]] = MappingProxyType(
+ESTIMATORS: Final[Mapping[str, Callable[[Rows, IntervalMethod], Estimate]]] = MappingProxyType(
     {
         "ips": lambda rows, interval: rows.without_model().mean(interval),
         "clipped_ips": lambda rows, interval: rows.without_model().mean(interval, clip_weights(CLIP)),
@@ -45,6 +35,11 @@ ESTIMATORS: Final[Mapping[str, _Estimator]] = MappingProxyType(
         "switch_dr": lambda rows, interval: rows.mean(interval, drop_weights(THRESHOLD)),
         "dros": lambda rows, interval: rows.mean(interval, shrink_weights(SHRINKAGE)),
     }
+)
+
+# Those that rest on the reward model wherever they make weights smaller: its error must be in their intervals.
+_LEANING: Final[Mapping[str, Weighting | None]] = MappingProxyType(
+    {"dm": None, "switch_dr": drop_weights(THRESHOLD), "dros": shrink_weights(SHRINKAGE)}
 )
 
 
@@ -81,7 +76,7 @@ def evaluate(
     estimators: Sequence[str] = tuple(ESTIMATORS),
     interval: IntervalMethod = NORMAL,
 ) -> dict[str, Estimate | Refusal]:
-    """Each estimator's estimate, or the reasons why there is none.
+    """Each estimator's estimate, or the reasons why there is none; for any context, target and reward model.
 
     Args:
         rows: with the reward model's predictions, where an estimator needs them.
@@ -92,9 +87,7 @@ def evaluate(
     Raises:
         ValueError: an estimator is unknown.
     """
-    unknown = [name for name in estimators if name not in ESTIMATORS]
-    if unknown:
-        raise ValueError(f"estimator {unknown[0]!r} is unknown; there are {', '.join(ESTIMATORS)}")
+    _check(estimators)
     reasons = judge(overlap, interval)
     if reasons:
         return dict.fromkeys(estimators, Refusal(reasons))
@@ -109,10 +102,7 @@ def evaluate_log(
     interval: IntervalMethod = NORMAL,
     n_folds: int = FOLDS,
 ) -> Evaluation:
-    """What a log says about a target.
-
-    The reward model is each arm's mean, drawn towards the mean of all. It is cross-fitted, as is a target that
-    learns: the log is cut into folds, and for the rows of one both come from the other rows.
+    """What a log says about a target, with each arm's mean as the reward model; see `ModelledLog`.
 
     Args:
         log: decisions with their propensities.
@@ -124,37 +114,38 @@ def evaluate_log(
     Raises:
         ValueError: an estimator is unknown, or the target does not fit the log.
     """
+    _check(estimators)
     if n_folds < 2:
         raise ValueError(f"there must be 2 folds or more, got {n_folds}")
-    outside = statistics_outside(log, n_folds)
-    # Small tables of one row a fold: pi and q of every logged row would be n times n_arms numbers.
-    pi = target.probabilities(log.arms, outside)
-    q = np.stack([arm_means(statistics) for statistics in outside])
-    fold, action = log.folds(n_folds), log.action
-    rows = replace(
-        Rows.of(log.reward, log.propensity, pi[fold, action]),
-        base=(pi * q).sum(axis=1)[fold],
-        predicted=q[fold, action],
-    )
-    overlap = Overlap.of(rows, action, np.bincount(fold, minlength=n_folds) @ pi / log.n, log.arms)
-    estimates = evaluate(rows, overlap, estimators=estimators, interval=interval)
-    if isinstance(estimates.get("dm"), Estimate):
-        estimates["dm"] = _direct(rows, log, pi[fold, action], interval)
+    modelled = ModelledLog.of(log, target, n_folds)
+    overlap = Overlap.of(modelled.rows, log.action, modelled.mean_play, log.arms)
+    reasons = judge(overlap, interval)
     return Evaluation(
         target=target.label,
         overlap=overlap,
         logged=summarise(Sample((log.reward,)), interval),
-        estimates=estimates,
-        warnings=doubts(overlap),
+        estimates={name: Refusal(reasons) if reasons else _estimate(name, modelled, interval) for name in estimators},
+        warnings=() if reasons else (*doubts(overlap), *_unsettled(modelled.unsettled)),
     )
 
 
-def _direct(rows: Rows, log: Log, play: FloatArray, interval: IntervalMethod) -> Estimate:
-    """The direct method, with the error of the arms' means in its interval.
+def _estimate(name: str, modelled: ModelledLog, interval: IntervalMethod) -> Estimate:
+    if name in _LEANING:
+        return modelled.mean(_LEANING[name], interval)
+    return ESTIMATORS[name](modelled.rows, interval)
 
-    Contexts do not differ here, so all of its error is that of q̂. By the delta method a row adds
-    π(a)/(n_a/n) · (r − q̂(a)) to it.
-    """
-    share = np.bincount(log.action, minlength=log.n_arms) / log.n
-    error = play / share[log.action] * (rows.reward - rows.predicted)
-    return summarise(Sample((rows.base + error - error.mean(),)), interval)
+
+def _unsettled(distance: float) -> tuple[str, ...]:
+    if distance <= _SETTLED:
+        return ()
+    doubt = (
+        f"the policy is not settled: learned from different parts of the log, up to {distance:.0%} of its decisions "
+        "differ, and intervals are too narrow"
+    )
+    return (doubt,)
+
+
+def _check(estimators: Sequence[str]) -> None:
+    unknown = [name for name in estimators if name not in ESTIMATORS]
+    if unknown:
+        raise ValueError(f"estimator {unknown[0]!r} is unknown; there are {', '.join(ESTIMATORS)}")

@@ -111,9 +111,6 @@ class ConfidenceSequence:
         return _around(sample.value, confidence_radius(sample.n, deviation, alpha=alpha, tuned_for=self.tuned_for))
 
 
-NORMAL: Final = Normal()
-
-
 def _around(value: float, radius: float) -> tuple[float, float]:
     return value - radius, value + radius
 
@@ -121,3 +118,6 @@ def _around(value: float, radius: float) -> tuple[float, float]:
 def _check_level(level: float) -> None:
     if not (math.isfinite(level) and 0 < level < 1):
         raise ValueError(f"a confidence level lies between 0 and 1, got {level:g}; 0.95 is usual")
+
+
+NORMAL: Final = Normal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,9 @@ import numpy.typing as npt
 from bandits.logged_rows import Rows
 from bandits.statistics import ArmStatistics, FloatArray, frozen
 
-__all__ = ["Log", "arm_means", "statistics_outside"]
+__all__ = ["PRIOR_WEIGHT", "FoldStatistics", "Log", "arm_means"]
 
-PRIOR_WEIGHT = 10.0
+PRIOR_WEIGHT: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,21 +65,28 @@ class Log:
         return np.arange(self.n) % n_folds
 
 
-def statistics_outside(log: Log, n_folds: int) -> tuple[ArmStatistics, ...]:
-    """For each fold, the statistics of the arms over all rows outside it.
+@dataclass(frozen=True, kw_only=True)
+class FoldStatistics:
+    """The statistics of the arms by fold.
 
-    What is learned from them is not flattered by the rows of the fold, on which it is then evaluated.
+    Attributes:
+        inside: for each fold, those of its rows.
+        outside: for each fold, those of all other rows. What is learned from them is not flattered when it is
+            evaluated on the rows of the fold.
     """
-    cell = log.folds(n_folds) * log.n_arms + log.action
-    sums = [
-        np.bincount(cell, weights=log.reward**power, minlength=n_folds * log.n_arms).reshape(n_folds, log.n_arms)
-        for power in (0, 1, 2)
-    ]
-    n, total, squares = (inside.sum(axis=0) - inside for inside in sums)
-    return tuple(
-        ArmStatistics(n=n[fold], sum=total[fold], sum_of_squares=np.maximum(squares[fold], 0))
-        for fold in range(n_folds)
-    )
+
+    inside: tuple[ArmStatistics, ...]
+    outside: tuple[ArmStatistics, ...]
+
+    @classmethod
+    def of(cls, log: Log, n_folds: int) -> Self:
+        """Of a log that is cut into `n_folds` folds."""
+        size = n_folds * log.n_arms
+        cell = log.folds(n_folds) * log.n_arms + log.action
+        powers = [np.bincount(cell, weights=log.reward**power, minlength=size) for power in range(3)]
+        inside = np.array(powers, dtype=np.float64).reshape(3, n_folds, log.n_arms)
+        outside = inside.sum(axis=1, keepdims=True) - inside
+        return cls(inside=_by_fold(inside), outside=_by_fold(outside))
 
 
 def arm_means(statistics: ArmStatistics, prior_weight: float = PRIOR_WEIGHT) -> FloatArray:
@@ -96,3 +104,11 @@ def arm_means(statistics: ArmStatistics, prior_weight: float = PRIOR_WEIGHT) -> 
     mean_of_all = statistics.sum.sum() / max(statistics.n.sum(), 1)
     means: FloatArray = (statistics.sum + prior_weight * mean_of_all) / (statistics.n + prior_weight)
     return means
+
+
+def _by_fold(sums: FloatArray) -> tuple[ArmStatistics, ...]:
+    """From n, Σr and Σr², shape (3, n_folds, n_arms). A difference of Σr² may miss 0 by rounding."""
+    n, total, squares = sums
+    return tuple(
+        ArmStatistics(n=n[fold], sum=total[fold], sum_of_squares=np.maximum(squares[fold], 0)) for fold in range(len(n))
+    )

@@ -66,7 +66,7 @@ class Overlap:
             mean_weight=float(weight.mean()),
             mean_weight_error=float(weight.std() / np.sqrt(weight.size)),
             zero_weight_share=float(np.mean(weight == 0)),
-            unsupported={arms[arm]: float(play[arm]) for arm in np.flatnonzero(~logged & (play > 0))},
+            unsupported={arms[arm]: float(play[arm]) for arm in np.flatnonzero(~logged & (play > 0)).tolist()},
             rewarded=int(np.count_nonzero(weight * rows.reward)),
         )
 

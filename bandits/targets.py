@@ -26,6 +26,10 @@ class Target(Protocol):
     def label(self) -> str:
         """What it is called in a report."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether its probabilities depend on rewards of the log."""
+
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """Its probability of each arm, for the rows of each fold.
 
@@ -50,6 +54,11 @@ class Uniform:
         """See `Target.label`."""
         return "uniform"
 
+    @property
+    def learns(self) -> bool:
+        """See `Target.learns`."""
+        return False
+
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
         return np.full((len(outside), len(arms)), 1 / len(arms))
@@ -65,6 +74,11 @@ class OneArm:
     def label(self) -> str:
         """See `Target.label`."""
         return f"arm {self.arm}"
+
+    @property
+    def learns(self) -> bool:
+        """See `Target.learns`."""
+        return False
 
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
@@ -93,6 +107,11 @@ class Shares:
     def label(self) -> str:
         """See `Target.label`."""
         return "given probabilities"
+
+    @property
+    def learns(self) -> bool:
+        """See `Target.learns`."""
+        return False
 
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
@@ -128,6 +147,11 @@ class Learned:
     def label(self) -> str:
         """See `Target.label`."""
         return f"policy {self.policy.kind}, learned from the log"
+
+    @property
+    def learns(self) -> bool:
+        """See `Target.learns`."""
+        return True
 
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
