@@ -31,17 +31,15 @@ class ModelledLog:
         rows: the weighted rows, with the model's predictions.
         play: the target's probability of the logged arm, shape (n,).
         mean_play: the target's probability of each arm, averaged over rows, shape (n_arms,).
-        cell: number of the mean that each row went into, shape (n,).
+        action: index of the logged arm, shape (n,).
         unsettled: largest total variation distance, 0 to 1, between the target's probabilities in one fold and
             `mean_play`; 0 for a target that does not learn.
-        share: share that the rows of this mean have of all rows among which it stands, shape (n,).
     """
 
     rows: Rows
     play: FloatArray
     mean_play: FloatArray
-    cell: npt.NDArray[np.intp]
-    share: FloatArray
+    action: npt.NDArray[np.intp]
     unsettled: float
 
     @classmethod
@@ -57,15 +55,12 @@ class ModelledLog:
         q = _means(statistics, inside=target.learns)
         fold, action = log.folds(n_folds), log.action
         rows = Rows.of(log.reward, log.propensity, pi[fold, action])
-        n_groups = n_folds if target.learns else 1
-        cell = log.folds(n_groups) * log.n_arms + action
         mean_play = np.bincount(fold, minlength=n_folds) @ pi / log.n
         return cls(
             rows=replace(rows, base=(pi * q).sum(axis=1)[fold], predicted=q[fold, action]),
             play=pi[fold, action],
             mean_play=mean_play,
-            cell=cell,
-            share=np.bincount(cell)[cell] * n_groups / log.n,
+            action=action,
             unsettled=float(np.abs(pi - mean_play).sum(axis=1).max() / 2),
         )
 
@@ -75,13 +70,14 @@ class ModelledLog:
         `weighting` changes the weights first; None is the direct method, which has none.
 
         Without contexts Σ_a π q̂ hardly differs between rows, and its spread would say that nothing is uncertain.
-        By the delta method a row adds (w + π(a)/share − w̄)(r − q̂(a)) to n times the error, where w̄ is the mean
-        weight of the rows that went into the same q̂(a).
+        By the delta method a row adds (w + π(a) n/n_a − w̄_a)(r − q̂(a)) to n times the error: arm a has n_a of the n
+        rows, and their mean weight is w̄_a.
         """
         weight = weighting(self.rows.weight) if weighting else np.zeros(self.play.size)
-        mean_weight = np.bincount(self.cell, weights=weight)[self.cell] / np.bincount(self.cell)[self.cell]
+        count = np.bincount(self.action)[self.action]
+        mean_weight = np.bincount(self.action, weights=weight)[self.action] / count
         residual = self.rows.reward - self.rows.predicted
-        error = (weight + self.play / self.share - mean_weight) * residual
+        error = (weight + self.play * residual.size / count - mean_weight) * residual
         value = (self.rows.base + weight * residual).mean()
         return summarise(Sample((value + error - error.mean(),)), interval, weight if weighting else None)
 

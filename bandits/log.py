@@ -107,8 +107,6 @@ def arm_means(statistics: ArmStatistics, prior_weight: float = PRIOR_WEIGHT) -> 
 
 
 def _by_fold(sums: FloatArray) -> tuple[ArmStatistics, ...]:
-    """From n, Σr and Σr², shape (3, n_folds, n_arms). A difference of Σr² may miss 0 by rounding."""
+    """From n, Σr and Σr², shape (3, n_folds, n_arms)."""
     n, total, squares = sums
-    return tuple(
-        ArmStatistics(n=n[fold], sum=total[fold], sum_of_squares=np.maximum(squares[fold], 0)) for fold in range(len(n))
-    )
+    return tuple(ArmStatistics(n=n[fold], sum=total[fold], sum_of_squares=squares[fold]) for fold in range(len(n)))

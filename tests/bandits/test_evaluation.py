@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bandits.arm_model import ModelledLog
 from bandits.estimates import Estimate
 from bandits.evaluation import ESTIMATORS, Refusal, evaluate, evaluate_log
 from bandits.fixed import Fixed
-from bandits.intervals import Bootstrap, ConfidenceSequence
+from bandits.intervals import NORMAL, Bootstrap, ConfidenceSequence
 from bandits.log import FoldStatistics, Log, arm_means
 from bandits.logged_rows import Rows
 from bandits.off_policy import dr, ips, sndr, snips
@@ -18,6 +19,7 @@ from bandits.overlap import Overlap
 from bandits.statistics import ArmStatistics
 from bandits.targets import Learned, OneArm, Shares, Target, Uniform
 from bandits.thompson import ThompsonSampling
+from bandits.weighting import drop_weights
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,27 +85,40 @@ def test_standard_errors_know_that_the_model_errs() -> None:
 
 
 def test_a_learned_target_is_not_flattered() -> None:
-    """Of 30 equal arms the policy plays the luckiest, and every estimator knows that it was luck.
+    """Of 30 equal arms the policy plays the luckiest, and the reward model knows that it was luck.
 
-    Each is within 5 of its standard errors of the common mean (false alarms 6e-7). A model that saw what the policy
-    learned from would say 0.13 or more.
+    Over 60 logs its mean error is within 5 of its standard errors (false alarms 6e-7). A model that had seen what the
+    policy learned from would be 20 of them too high.
     """
-    rng = np.random.default_rng(3)
+    target, rng = Learned(ThompsonSampling()), np.random.default_rng(3)
+    honest, flattered = [], []
+    for _ in range(60):
+        log = _equal_arms(rng)
+        honest.append(ModelledLog.of(log, target, 5).mean(None, NORMAL).value)
+        outside = FoldStatistics.of(log, 5).outside
+        pi = target.probabilities(log.arms, outside)
+        flattered.append(np.mean([play @ arm_means(fold) for play, fold in zip(pi, outside, strict=True)]))
+    error = np.std(honest) / math.sqrt(60)
+    assert abs(np.mean(honest) - 0.1) < 5 * error
+    assert np.mean(flattered) - 0.1 > 15 * error
+
+
+def test_standard_errors_of_a_learned_target() -> None:
+    """Over 100 logs an estimator that leans on the model errs about as much as it says, though no policy is settled.
+
+    Its intervals are too narrow then, as the warning says: in many such logs by 20 %. 35 % off would be a fault.
+    """
+    target, rng, weighting = Learned(ThompsonSampling()), np.random.default_rng(4), drop_weights(1000)
+    answers = [ModelledLog.of(_equal_arms(rng), target, 5).mean(weighting, NORMAL) for _ in range(100)]
+    spread = np.std([answer.value for answer in answers])
+    assert np.mean([answer.standard_error for answer in answers]) == pytest.approx(spread, rel=0.35)
+
+
+def _equal_arms(rng: np.random.Generator) -> Log:
+    """A log of 30 arms with the same rate, 10 %."""
+    reward = (rng.random(6000) < 0.1).astype(float)
     action = rng.integers(0, 30, 6000)
-    log = Log(
-        arms=tuple(map(str, range(30))),
-        action=action,
-        reward=(rng.random(6000) < 0.1).astype(float),
-        propensity=np.full(6000, 1 / 30),
-    )
-    target = Learned(ThompsonSampling())
-    for name, estimate in estimates(log, target).items():
-        assert abs(estimate.value - 0.1) < 5 * estimate.standard_error, name
-        assert estimate.standard_error < 0.03, name
-    statistics = FoldStatistics.of(log, 5).outside
-    pi = target.probabilities(log.arms, statistics)
-    flattered = np.mean([play @ arm_means(fold) for play, fold in zip(pi, statistics, strict=True)])
-    assert flattered > 0.13
+    return Log(arms=tuple(map(str, range(30))), action=action, reward=reward, propensity=np.full(6000, 1 / 30))
 
 
 def test_a_learned_target_learns_outside_the_fold() -> None:
@@ -122,7 +137,7 @@ def test_a_learned_target_learns_outside_the_fold() -> None:
 
 
 def test_folds_add_up_to_the_log() -> None:
-    """Inside and outside together are all rows; squares of any size stay 0 or more."""
+    """Inside and outside together are all rows; no sum of squares falls below 0 by rounding."""
     rng = np.random.default_rng(5)
     log = Log(arms=ARMS, action=rng.integers(0, 3, 101), reward=rng.normal(0, 1e8, 101), propensity=np.full(101, 1 / 3))
     statistics = FoldStatistics.of(log, 7)
