@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.estimates import Estimate, Sample
-from bandits.intervals import IntervalMethod
+from bandits.interval_methods import IntervalMethod
 from bandits.log import PRIOR_WEIGHT, FoldStatistics, Log, arm_means
 from bandits.logged_rows import Rows, summarise
 from bandits.statistics import FloatArray

@@ -9,7 +9,7 @@ from typing import Final
 
 from bandits.arm_model import ModelledLog
 from bandits.estimates import Estimate, Sample
-from bandits.intervals import NORMAL, IntervalMethod
+from bandits.interval_methods import NORMAL, IntervalMethod
 from bandits.log import Log
 from bandits.logged_rows import Rows, summarise
 from bandits.overlap import Overlap, doubts, judge

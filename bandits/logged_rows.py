@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.estimates import Estimate, Sample, effective_sample_size
-from bandits.intervals import IntervalMethod
+from bandits.interval_methods import IntervalMethod
 from bandits.statistics import FloatArray, frozen
 from bandits.weighting import Weighting
 

@@ -28,7 +28,7 @@ import math
 import numpy.typing as npt
 
 from bandits.estimates import Estimate, Sample
-from bandits.intervals import NORMAL, IntervalMethod
+from bandits.interval_methods import NORMAL, IntervalMethod
 from bandits.logged_rows import Rows, expected_reward, summarise
 from bandits.weighting import CLIP, SHRINKAGE, THRESHOLD, clip_weights, drop_weights, shrink_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.estimates import effective_sample_size
-from bandits.intervals import NORMAL, ConfidenceSequence, IntervalMethod
+from bandits.interval_methods import NORMAL, ConfidenceSequence, IntervalMethod
 from bandits.logged_rows import Rows
 from bandits.statistics import FloatArray
 

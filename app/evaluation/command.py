@@ -14,7 +14,7 @@ from app.evaluation.reading import read_log
 from app.evaluation.report import EvaluationReport, notes, report, table
 from app.evaluation.targets import target_of
 from bandits.evaluation import ESTIMATORS, FOLDS, evaluate_log
-from bandits.intervals import Bootstrap, ConfidenceSequence, IntervalMethod, Normal
+from bandits.interval_methods import Bootstrap, ConfidenceSequence, IntervalMethod, Normal
 
 __all__ = ["evaluate"]
 

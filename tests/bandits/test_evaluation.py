@@ -11,7 +11,7 @@ from bandits.arm_model import ModelledLog
 from bandits.estimates import Estimate
 from bandits.evaluation import ESTIMATORS, Refusal, evaluate, evaluate_log
 from bandits.fixed import Fixed
-from bandits.intervals import NORMAL, Bootstrap, ConfidenceSequence
+from bandits.interval_methods import NORMAL, Bootstrap, ConfidenceSequence
 from bandits.log import FoldStatistics, Log, arm_means
 from bandits.logged_rows import Rows
 from bandits.off_policy import dr, ips, sndr, snips

@@ -10,7 +10,7 @@ import pytest
 
 from bandits.estimates import Estimate
 from bandits.evaluation import ESTIMATORS, Refusal, evaluate, evaluate_log
-from bandits.intervals import Bootstrap
+from bandits.interval_methods import Bootstrap
 from bandits.log import Log
 from bandits.logged_rows import Rows
 from bandits.off_policy import clipped_ips, dm, dr, dros, ips, sndr, snips, switch_dr

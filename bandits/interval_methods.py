@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from bandits.asymptotic import TUNED_FOR, confidence_radius
+from bandits.confidence_radius import confidence_radius
 from bandits.estimates import Sample
 from bandits.statistics import FloatArray
 
@@ -93,14 +93,12 @@ class ConfidenceSequence:
 
     Attributes:
         level: confidence level over all looks, within (0, 1).
-        tuned_for: the number of rows at which it is narrowest.
 
     Reference:
-        `bandits.asymptotic.confidence_radius`.
+        `bandits.confidence_radius`.
     """
 
     level: float = 0.95
-    tuned_for: int = TUNED_FOR
 
     def __post_init__(self) -> None:
         _check_level(self.level)
@@ -108,7 +106,7 @@ class ConfidenceSequence:
     def interval(self, sample: Sample) -> tuple[float, float]:
         """See `IntervalMethod.interval`."""
         deviation, alpha = sample.standard_deviation, 1 - self.level
-        return _around(sample.value, confidence_radius(sample.n, deviation, alpha=alpha, tuned_for=self.tuned_for))
+        return _around(sample.value, confidence_radius(sample.n, deviation, alpha=alpha))
 
 
 def _around(value: float, radius: float) -> tuple[float, float]:

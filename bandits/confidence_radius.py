@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["TUNED_FOR", "confidence_radius"]
+__all__ = ["confidence_radius"]
 
-TUNED_FOR: Final = 5000
+# Intervals are narrowest, for their n, at this number of terms.
+_TUNED_FOR: Final = 5000
 
 
-def confidence_radius(n: int, deviation: float, *, alpha: float, tuned_for: int = TUNED_FOR) -> float:
+def confidence_radius(n: int, deviation: float, *, alpha: float) -> float:
     """Half the width of a confidence sequence for a running mean.
 
-    σ √( 2(nρ² + 1)/(n²ρ²) · ln(√(nρ² + 1)/α) ), ρ² = (−2 ln α + ln(1 − 2 ln α))/n*. The intervals around all
+    σ √( 2(nρ² + 1)/(n²ρ²) · ln(√(nρ² + 1)/α) ), ρ² = (−2 ln α + ln(1 − 2 ln α))/5,000. The intervals around all
     the running means contain the truth at once with probability 1 − α, asymptotically: before some 50 terms
     that are not 0 it promises too much.
 
@@ -21,15 +22,14 @@ def confidence_radius(n: int, deviation: float, *, alpha: float, tuned_for: int 
         n: number of terms so far, 1 or more.
         deviation: σ, the terms' standard deviation, in units of the terms.
         alpha: error probability over all n, within (0, 1).
-        tuned_for: n*, the number of terms at which the sequence is narrowest.
 
     Returns:
         the half-width, in units of the terms.
 
     Reference:
         Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic
-        confidence sequences" (2024), theorem 2.2 and section B.2.
+        confidence sequences" (2024): the Gaussian mixture boundary, and the choice of its ρ.
     """
-    rho_squared = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / tuned_for
+    rho_squared = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / _TUNED_FOR
     grown = n * rho_squared + 1
     return deviation * math.sqrt(2 * grown / (n * n * rho_squared) * math.log(math.sqrt(grown) / alpha))
