@@ -19,6 +19,7 @@ from app import monitor as monitor_role
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
+from app.evaluation.command import evaluate
 from app.replay import (
     HeadlineOptions,
     ReplayOptions,
@@ -62,6 +63,9 @@ def main() -> None:
 
     Settings come from the environment (docs/reference.md); options win over them.
     """
+
+
+main.add_command(evaluate)
 
 
 def _server_options(command: Command) -> Command:

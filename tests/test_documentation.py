@@ -10,12 +10,16 @@ import pytest
 
 from app import create_app
 from app.api.schemas import FeedbackRequest, ItemRequest, PinRequest, RecommendationAnswer, RecommendationRequest
+from app.evaluation import EvaluationReport
+from app.evaluation.command import evaluate
+from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.settings import Settings, variable_of
 from app.specification import Arm, ExperimentRequest, Metric, Override, Reward
 from bandits.epsilon_greedy import DecreasingEpsilon
+from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -33,6 +37,10 @@ _SHAPES = (
     Override,
     PinRequest,
     ItemRequest,
+    EvaluationReport,
+    LogReport,
+    OverlapReport,
+    EstimateReport,
     *POLICIES.values(),
     DecreasingEpsilon,
     *get_args(AnyRecommender),
@@ -62,4 +70,10 @@ def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
     """Every word that a request may hold, or an answer does, stands on the page; and every kind does."""
     tag = shape.__struct_config__.tag
     words = [*shape.__struct_encode_fields__, *([str(tag)] if tag else [])]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_evaluate_is_documented() -> None:
+    """Every option and every estimator stands on the page."""
+    words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
