@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose, growth, serving
+from benchmarks import choose, delays, growth, serving, validity
 
-_ALL = (choose.main, serving.main, growth.main)
+_ALL = (choose.main, validity.main, delays.main, serving.main, growth.main)
 
 
 def main() -> int:
