@@ -2,7 +2,7 @@
 
 Reference:
     Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence
-    sequences" (2024), theorem 2.2 and appendix B.2 (ρ).
+    sequences" (2024): the Gaussian mixture boundary, and the choice of its ρ.
 """
 
 from __future__ import annotations

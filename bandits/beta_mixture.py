@@ -41,8 +41,8 @@ class BetaMixture:
 
     Reference:
         Robbins, "Statistical methods related to the law of the iterated logarithm" (1970). Howard, Ramdas,
-        McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021), section 3
-        and appendix. Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (2024).
+        McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences" (2021), on conjugate
+        mixtures. Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (2024).
     """
 
     low: float = 0.0

@@ -29,7 +29,7 @@ class GammaMixture:
 
     Reference:
         Robbins (1970); Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic
-        confidence sequences" (2021), proposition 10 (the gamma-Poisson mixture).
+        confidence sequences" (2021), on conjugate mixtures.
     """
 
     rate: float = 0.1

@@ -22,8 +22,8 @@ class TMixture:
     the one with mean μ is √(c²/(n+c²)) · (D / (D − n² d²/(n+c²)))^(n/2), D = Σ(r−μ)², d = mean − μ. Over an arm's own
     outcomes it is a martingale with mean 1, so μ is excluded while it exceeds 1/α; that has a closed form.
 
-    Assumed are independent Gaussian rewards with a variance that does not change; for other rewards with finite
-    variance intervals become right as n grows. The martingale lives on an arm's own scale-free outcomes, and the
+    Assumed are independent Gaussian rewards with a variance that does not change; for other rewards intervals are
+    approximate, the better the larger n. The martingale lives on an arm's own outcomes, free of their scale, and the
     product of two arms' is none under an allocation that saw the scale: so differences get alpha/2 for each arm.
 
     Attributes:
@@ -31,7 +31,7 @@ class TMixture:
 
     Reference:
         Wang and Ramdas, "Anytime-valid t-tests and confidence sequences for Gaussian means with unknown variance"
-        (2024), theorem 4.9; Lai, "On confidence sequences" (1976).
+        (2024), the t mixture; Lai, "On confidence sequences" (1976).
     """
 
     effect_precision: float = 100.0
