@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bandits.quantiles import quantile
 from bandits.statistics import FloatArray, frozen
+from bandits.stirling import stirling_remainder
 
 # Beyond a drop of 38 from the mode's log density lies less than 1e-14 of the mass, for all α, β ≥ 0.1.
 _DROP: Final = 38.0
@@ -26,10 +27,6 @@ _PANEL_IN_SCALES: Final = 2.0
 # The logistic function has poles at ±iπ: near 0 no panel may be much wider than their distance.
 _PANEL_LIMIT: Final = 5.0
 _PANEL_LIMIT_GROWTH: Final = 0.25
-
-# Coefficients of the asymptotic series of log Γ (Abramowitz and Stegun 6.1.41), of x^−1, x^−3, …
-_STIRLING: Final = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
-_STIRLING_SHIFT: Final = 10
 
 # 0.1, with room for rounding.
 _SMALLEST_PARAMETER: Final = 0.1 - 1e-9
@@ -139,7 +136,9 @@ class BetaPosterior:
     @cached_property
     def _log_peak(self) -> FloatArray:
         """Log density at the mode: that of a normal with the same curvature, and Stirling's remainders."""
-        remainder = _stirling(self.alpha + self.beta) - _stirling(self.alpha) - _stirling(self.beta)
+        remainder = (
+            stirling_remainder(self.alpha + self.beta) - stirling_remainder(self.alpha) - stirling_remainder(self.beta)
+        )
         return np.log(self._information / (2 * np.pi)) / 2 + remainder
 
     def _reach(self, alpha: FloatArray, beta: FloatArray) -> FloatArray:
@@ -169,16 +168,3 @@ def _drop(alpha: FloatArray, beta: FloatArray, delta: FloatArray) -> FloatArray:
         right = beta * np.log1p(alpha / total * np.expm1(delta))
     drop: FloatArray = left + right
     return drop
-
-
-def _stirling(x: FloatArray) -> FloatArray:
-    """Stirling's remainder: log Γ(x) − (x − ½) log x + x − ½ log 2π, elementwise, to 1e-15.
-
-    By the asymptotic series at x + 10, and back by log Γ(x + 1) = log Γ(x) + log x.
-    """
-    steps = x[:, None] + np.arange(_STIRLING_SHIFT)
-    back = ((steps + 0.5) * np.log1p(1 / steps) - 1).sum(axis=1)
-    inverse = 1 / (x + _STIRLING_SHIFT)
-    powers = inverse[:, None] ** (2 * np.arange(len(_STIRLING)) + 1)
-    remainder: FloatArray = powers @ np.array(_STIRLING) + back
-    return remainder

@@ -155,7 +155,7 @@ class Learned:
 
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
-        self.policy.check(arms)
+        self.policy.check(arms, self.reward_model)
         return np.stack([self._allocation(arms, statistics) for statistics in outside])
 
     def _allocation(self, arms: Sequence[str], statistics: ArmStatistics) -> FloatArray:

@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose, growth, regret, serving
+from benchmarks import choose, delays, growth, regret, serving, validity
 
-_ALL = (choose.main, regret.main, serving.main, growth.main)
+_ALL = (choose.main, regret.main, validity.main, delays.main, serving.main, growth.main)
 
 
 def main() -> int:
