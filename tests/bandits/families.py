@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.stats
 
@@ -11,7 +13,7 @@ from bandits.posteriors import Posterior
 from bandits.scaled_beta import ScaledBetaPosterior
 from bandits.student import StudentPosterior
 
-Rows = list[tuple[float, ...]]
+Rows = Sequence[tuple[float, ...]]
 
 
 def student(rows: Rows) -> StudentPosterior:
