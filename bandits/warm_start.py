@@ -19,6 +19,7 @@ _TOLERANCE: Final = 1e-8
 _ROUNDING: Final = 1e-9
 _MAX_STEPS: Final = 60
 _MAX_HALVINGS: Final = 12
+_LONGEST_STEP: Final = 3.0  # in units of the shifts: logits, logarithms, deviations
 
 # Points of the grid that Newton's matrix is computed on, which need not be exact; and the step of its differences.
 _GRID: Final = 1000
@@ -110,10 +111,11 @@ def _step(usual: _Start, split: FloatArray, shifts: FloatArray, residual: FloatA
     # The last equation fixes what P(best) does not depend on: Σ split_i t_i = 0.
     matrix = np.vstack((slopes, split))
     step = np.linalg.lstsq(matrix, -np.append(residual, split @ shifts), rcond=None)[0]
+    step = step * (_LONGEST_STEP / max(np.abs(step).max(), _LONGEST_STEP))
     for _ in range(_MAX_HALVINGS):
         try:
             following = _residual(usual.posterior(shifts + step), split)
-        except ValueError:
+        except (ValueError, ArithmeticError):
             following = np.full_like(residual, np.inf)
         if np.abs(following).max() < np.abs(residual).max():
             return shifts + step, following

@@ -10,12 +10,14 @@ import pytest
 
 from app import create_app
 from app.api.schemas import FeedbackRequest, ItemRequest, RecommendationAnswer, RecommendationRequest
+from app.memory import AnyMemory
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.settings import Settings, variable_of
-from app.specification import Arm, ExperimentRequest, Metric, Reward
+from app.specification import Arm, ExperimentRequest, Metric, Reward, WarmStart
 from bandits.policy import POLICIES
+from bandits.posteriors import REWARD_MODELS
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
@@ -29,9 +31,12 @@ _SHAPES = (
     Arm,
     Reward,
     Metric,
+    WarmStart,
     ItemRequest,
     *POLICIES.values(),
     *get_args(AnyRecommender),
+    *get_args(AnyMemory),
+    *(model.prior for model in REWARD_MODELS.values()),
 )
 
 
@@ -59,3 +64,10 @@ def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
     tag = shape.__struct_config__.tag
     words = [*shape.__struct_encode_fields__, *([str(tag)] if tag else [])]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+@pytest.mark.parametrize("model", REWARD_MODELS)
+def test_each_kind_of_reward_is_documented(model: str) -> None:
+    """It has a row in the table of rewards and priors, with its prior's parameters in it."""
+    (row,) = re.findall(rf"^\| `{model}` \|.*$", _REFERENCE, re.MULTILINE)
+    assert [name for name in REWARD_MODELS[model].prior.__struct_fields__ if f"`{name}`" not in row] == []

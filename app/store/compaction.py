@@ -12,16 +12,16 @@ import sqlalchemy as sa
 
 from app.memory import AnyMemory, Everything
 
-__all__ = ["compact"]
+__all__ = ["compact", "grains"]
 
-# Older than this, hours become days.
+# Older than this, hours become days, or what the memory allows.
 _HOURS_KEPT = timedelta(days=2)
 
 _EVERYTHING = Everything()
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
-# Widths of buckets for memories that hours are too coarse for. Each divides an hour.
-_FINER = (timedelta(minutes=15), timedelta(minutes=5), timedelta(minutes=1))
+# Widths that memories can choose from; each divides the next, and whole days.
+_WIDTHS = (*(timedelta(minutes=n) for n in (1, 5, 15)), _HOUR, 3 * _HOUR, 12 * _HOUR, _DAY)
 
 # Every width divides the time from here to any UTC midnight.
 _ORIGIN = datetime.fromisoformat("2000-01-01T00:00:00Z")
@@ -119,9 +119,9 @@ def compact(
         memory: no bucket grows beyond a tenth of its unit before it matters no more when things were.
     """
     written = 0
-    for width, before in _grains(mature_bucket, now, memory):
+    for width, before in grains(mature_bucket, now, memory):
         written += _fold(connection, (_ARM_STATISTICS, _DECISION_COUNTS), experiment, width, before)
-    for width, before in _grains(mature_bucket, now, _EVERYTHING):
+    for width, before in grains(mature_bucket, now, _EVERYTHING):
         written += _fold(connection, (_ITEM_REWARDS,), experiment, width, before)
     return written
 
@@ -139,11 +139,17 @@ def _fold(
     return sum(connection.execute(statement, parameters).rowcount for statement in statements)
 
 
-def _grains(mature_bucket: datetime, now: datetime, memory: AnyMemory) -> Iterator[tuple[timedelta, datetime]]:
-    """Widths of buckets, and the moment before which they are fine enough."""
+def grains(mature_bucket: datetime, now: datetime, memory: AnyMemory) -> Iterator[tuple[timedelta, datetime]]:
+    """Widths of buckets, and the moments before which they are fine enough, narrow ones first.
+
+    Args:
+        mature_bucket: start of the last bucket that is mature.
+        now: what is older than two days may become days.
+        memory: what ages are measured by.
+    """
     finest = timedelta(seconds=min(memory.unit_s / 10, _DAY.total_seconds()))
     forgotten = mature_bucket - timedelta(seconds=memory.matters_s)
-    if finest < _HOUR:
-        yield from [(width, mature_bucket) for width in _FINER if width <= finest][:1]
-    yield _HOUR, mature_bucket if finest >= _HOUR else forgotten
-    yield _DAY, min(mature_bucket if finest >= _DAY else forgotten, now - _HOURS_KEPT)
+    fitting = max((width for width in _WIDTHS if width <= finest), default=_HOUR)
+    for width in sorted({fitting, _HOUR, _DAY}):
+        before = mature_bucket if width <= finest else forgotten
+        yield width, min(before, now - _HOURS_KEPT) if width > _HOUR else before

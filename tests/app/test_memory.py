@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app import learner
 from app.learning import Evidence, allocation_of, last_mature_bucket, read_evidence
@@ -14,7 +16,7 @@ from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.monitor import compact_all
 from app.reports import arms_report
 from app.specification import Reward, Specification, bucket_width
-from app.store import allocations, experiments, partitions
+from app.store import allocations, compaction, experiments, partitions
 from app.store.database import Database
 from app.store.decisions import DecisionRow
 from tests.app.building import (
@@ -254,6 +256,22 @@ def test_compaction_keeps_weights_right(shared_database: Database, key: str, mem
         assert all(shorter.statistics.n <= after.statistics.n)
         assert all(after.statistics.n <= before.statistics.n)
     assert disagreements(shared_database) == []
+
+
+@given(
+    memory=st.builds(SlidingWindow, window_s=st.floats(1, 1e8)) | st.builds(Decay, half_life_s=st.floats(1, 1e8)),
+    window_s=st.floats(1, 1e6),
+)
+def test_no_bucket_that_matters_is_wider_than_a_tenth_of_the_unit(memory: AnyMemory, window_s: float) -> None:
+    """Wider ones are for what the memory has lost; none is for what is not mature; and hours stay for two days."""
+    moment = datetime(2031, 5, 17, 13, 30, tzinfo=UTC)
+    mature = moment - timedelta(seconds=window_s)
+    for width, before in compaction.grains(mature, moment, memory):
+        assert before <= mature
+        if width > timedelta(seconds=memory.unit_s / 10):
+            assert before <= mature - timedelta(seconds=memory.matters_s)
+        if width > HOUR:
+            assert before <= moment - timedelta(days=2)
 
 
 @pytest.mark.parametrize("memory", MEMORIES, ids=lambda m: f"{m.kind} {m.unit_s:g}")
