@@ -54,8 +54,9 @@ class Evidence:
         }
 
     def counted_as_in(self, earlier: Mapping[str, Mapping[str, float]]) -> bool:
-        """Whether nothing was counted since an earlier mapping of evidence: then only time has passed."""
-        return _without_weights(self.as_mapping()) == _without_weights(earlier)
+        """Whether nothing was counted since an earlier mapping of evidence: then it differs by time alone."""
+        forgets = self.statistics is not self.counted
+        return forgets and _without_weights(self.as_mapping()) == _without_weights(earlier)
 
     def posterior_mapping(self) -> dict[str, dict[str, float]]:
         """The posterior's parameters by arm, fit for JSON."""

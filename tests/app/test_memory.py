@@ -207,14 +207,16 @@ def test_an_idle_experiment_is_published_only_when_it_moves(
     assert made[-1] == pytest.approx({"a": 0.5, "b": 0.5}, abs=0.002)
 
 
-def test_a_new_outcome_is_news_however_little_it_moves(shared_database: Database, key: str) -> None:
+@pytest.mark.parametrize("memory", [Everything(), Decay(half_life_s=86_400)], ids=["all", "decay"])
+def test_a_new_outcome_is_news_however_little_it_moves(shared_database: Database, key: str, memory: AnyMemory) -> None:
     """Where something was counted, and not only time has passed, the evidence in force is brought up to date."""
-    put(shared_database, key, spec_with(Decay(half_life_s=86_400)))
-    outcomes(shared_database, key, "a", [MINUTE] * 900, 900, now())
-    outcomes(shared_database, key, "b", [MINUTE] * 900, 0, now())
+    put(shared_database, key, spec_with(memory, QUICK))
+    moment = now()
+    rows = outcomes(shared_database, key, "a", [5 * MINUTE] * 900, 800, moment)
+    outcomes(shared_database, key, "b", [5 * MINUTE] * 900, 0, moment)
     assert learner.learn_once(shared_database, key, now() + 2 * SECOND)
     assert not learner.learn_once(shared_database, key, now() + 5 * MINUTE)
-    outcomes(shared_database, key, "a", [SECOND], 1, now())
+    write(shared_database, [matched(rows[-1], 1.0)])
     assert learner.learn_once(shared_database, key, now() + 5 * MINUTE)
 
 
