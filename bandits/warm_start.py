@@ -49,7 +49,7 @@ def warm_priors(
         ValueError: when an argument is outside its range, or no priors within the limits give this split.
     """
     split = np.asarray(split, dtype=np.float64)
-    check_split(split)
+    _refuse_improper(split)
     shifts, usual = np.zeros(split.size), _Start(model, mean=mean, weight=weight, deviation=deviation)
     try:
         residual = _residual(usual.posterior(shifts), split)
@@ -60,20 +60,6 @@ def warm_priors(
             return usual.priors(shifts)
         shifts, residual = _step(usual, split, shifts, residual)
     raise usual.unreachable()
-
-
-def check_split(split: FloatArray) -> None:
-    """Refuses shares that are none.
-
-    Raises:
-        ValueError: when there are more than 50, one is below 1e-4, or they do not sum to 1.
-    """
-    if not 1 <= split.size <= MAX_ARMS:
-        raise ValueError(f"a split is over 1 to {MAX_ARMS} arms, got {split.size}")
-    if not np.all(split >= _SMALLEST_SHARE):
-        raise ValueError(f"each share must be {_SMALLEST_SHARE:g} or more, got {split.min():g}")
-    if not abs(split.sum() - 1) <= _ROUNDING:
-        raise ValueError(f"the shares must sum to 1, got {split.sum():g}")
 
 
 class _Start:
@@ -97,6 +83,15 @@ class _Start:
             f"no priors within the model's limits are worth {self._weight:g} outcomes around a mean of {self._mean:g} "
             "and give this split; take more weight, or a split nearer to equal"
         )
+
+
+def _refuse_improper(split: FloatArray) -> None:
+    if not 1 <= split.size <= MAX_ARMS:
+        raise ValueError(f"a split is over 1 to {MAX_ARMS} arms, got {split.size}")
+    if not np.all(split >= _SMALLEST_SHARE):
+        raise ValueError(f"each share must be {_SMALLEST_SHARE:g} or more, got {split.min():g}")
+    if not abs(split.sum() - 1) <= _ROUNDING:
+        raise ValueError(f"the shares must sum to 1, got {split.sum():g}")
 
 
 def _residual(posterior: Posterior, split: FloatArray) -> FloatArray:
