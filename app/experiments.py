@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app import edits
 from app.errors import Conflict, Fault, InvalidInput, NotFound, PreconditionFailed
-from app.learning import evidence_of, publish_allocation, read_counts
+from app.learning import publish_allocation, read_evidence
 from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
 from app.store import audit
 from app.store import experiments as store
@@ -246,13 +246,14 @@ def _arm_record(arm: Arm, position: int, old: ArmRecord | None, *, epoch: int, a
 
 def _meaning(reward: Reward) -> tuple[Any, ...]:
     """What an outcome means; when it changes, learning starts afresh."""
-    return reward.metric, reward.model, reward.missing, reward.default, reward.window_s, reward.aggregation
+    r = reward
+    return r.metric, r.model, r.bounds, r.missing, r.default, r.window_s, r.aggregation
 
 
 def _allocate(connection: sa.Connection, experiment: Experiment) -> None:
     """Puts a fresh allocation in force with the change itself, so that no worker sees one without the other."""
     now = datetime.now(UTC)
-    evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+    evidence = read_evidence(connection, experiment, now)
     publish_allocation(connection, experiment, evidence, data_as_of=now, cause="config")
 
 

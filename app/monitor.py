@@ -84,7 +84,7 @@ def compact_all(database: Database, now: datetime) -> int:
     for experiment in known:
         mature = last_mature_bucket(experiment.specification, now)
         with database.autocommit() as connection:
-            written += compact(connection, experiment.key, mature, now)
+            written += compact(connection, experiment.key, mature, now, experiment.specification.memory)
     return written
 
 

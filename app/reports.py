@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from app.errors import InvalidInput, NotFound
-from app.learning import Evidence, evidence_of, read_counts
+from app.learning import Evidence, evidence_of, read_counts, read_remembered
 from app.specification import Specification
 from app.store import allocations, decisions, experiments, feedback
 from app.store.allocations import AllocationRecord
@@ -103,9 +103,10 @@ def arms_report(
             known = ", ".join(sorted(specification.metric_keys))
             raise InvalidInput.at("#", f"query parameter metric={metric!r} must be one of {known}")
         counts = read_counts(connection, experiment, now, since=since, metric=metric)
+        remembered = read_remembered(connection, experiment, now, since=since)
         allocation = allocations.find(connection, key, experiment.allocation)
     is_reward = metric == specification.reward.metric
-    beliefs = _beliefs(specification, evidence_of(specification, counts), level) if is_reward else {}
+    beliefs = _beliefs(specification, evidence_of(specification, counts, remembered), level) if is_reward else {}
     probabilities: Mapping[str, float] = allocation.probabilities if allocation else {}
     total = sum(c.exposures for c in counts)
     arms = [

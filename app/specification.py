@@ -5,16 +5,19 @@ Decoding checks the shape and each value's limits; `faults_of` checks what sever
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.errors import Fault, InvalidInput
+from app.memory import AnyMemory, Everything
 from app.recommenders import AnyRecommender, Payload
 from bandits.policy import AnyPolicy, floor
 from bandits.posteriors import REWARD_MODELS, RewardModel
 from bandits.thompson import ThompsonSampling
+from bandits.warm_start import warm_priors
 
 __all__ = [
     "KEY_PATTERN",
@@ -28,10 +31,12 @@ __all__ = [
     "Specification",
     "State",
     "UnitId",
+    "WarmStart",
     "bucket_width",
     "check",
     "epoch_changes",
     "prior_of",
+    "priors_of",
     "same",
 ]
 
@@ -43,10 +48,13 @@ UnitId = Annotated[str, Meta(min_length=1, max_length=256, description="Who is s
 State = Literal["draft", "running", "paused", "stopped"]
 ArmState = Literal["active", "draining", "retired"]
 Aggregation = Literal["any", "sum", "max", "first", "last"]
+Bound = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
-# Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that
-# "mature" is known to within that; at most a minute, so that time series have a useful grain.
+# Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that "mature" is
+# known to within that; of the memory's unit, for the same reason; at most a minute, so that time series have a useful
+# grain.
 _BUCKET_WIDTHS = (60.0, 30.0, 10.0, 5.0, 1.0, 0.5, 0.1)
+_EVERYTHING = Everything()
 
 # Of all overrides together: every change of an experiment is audited with the whole of it.
 _MOST_UNITS = 10_000
@@ -71,6 +79,7 @@ class Reward(_Part, frozen=True, kw_only=True):
 
     metric: Key = "click"
     model: str = "bernoulli"
+    bounds: Annotated[tuple[Bound, Bound], Meta(description="[low, high], of model bounded only")] | None = None
     missing: Annotated[
         Literal["default", "explicit"],
         Meta(description="default: an exposure without feedback counts as `default` once the window has passed"),
@@ -82,6 +91,16 @@ class Reward(_Part, frozen=True, kw_only=True):
         Meta(ge=0, le=31_536_000, description="How long after the exposure feedback is taken at all, seconds"),
     ] = 604_800.0
     aggregation: Aggregation = "any"
+
+    @property
+    def reward_model(self) -> RewardModel:
+        """The kind of reward.
+
+        Raises:
+            KeyError: there is no such model.
+            ValueError: it does not have these bounds.
+        """
+        return REWARD_MODELS[self.model].within(self.bounds)
 
 
 class Metric(_Part, frozen=True, kw_only=True):
@@ -100,10 +119,16 @@ class Override(_Part, frozen=True, kw_only=True, omit_defaults=True):
     share: Annotated[float, Meta(gt=0, le=1, description="Share of the units neither named nor held out")] | None = None
 
 
-class Memory(_Part, frozen=True, kw_only=True):
-    """How far back the policy looks."""
+class WarmStart(_Part, frozen=True, kw_only=True):
+    """The split to start with, as priors: before any outcome each arm is the best with its share as probability."""
 
-    kind: Literal["all"] = "all"
+    split: dict[Key, Annotated[float, Meta(ge=0, le=1)]]
+    mean: float  # usual mean reward: about what the split has earned
+    weight: Annotated[float, Meta(ge=1, le=1_000_000, description="Outcomes that each prior is worth")] = 100.0
+    deviation: (
+        Annotated[float, Meta(ge=1e-9, le=1e12, description="Standard deviation of one outcome: gaussian rewards only")]
+        | None
+    ) = None
 
 
 class Specification(_Part, frozen=True, kw_only=True):
@@ -114,7 +139,8 @@ class Specification(_Part, frozen=True, kw_only=True):
     policy: AnyPolicy = ThompsonSampling()
     reward: Reward = Reward()
     metrics: Annotated[tuple[Metric, ...], Meta(max_length=100)] = ()
-    memory: Memory = Memory()
+    memory: AnyMemory = Everything()
+    warm_start: WarmStart | None = None
     assignment: Annotated[
         Literal["request", "unit"],
         Meta(description="unit: a unit keeps its arm while the arm's share does not fall"),
@@ -154,7 +180,7 @@ class Specification(_Part, frozen=True, kw_only=True):
     @property
     def reward_model(self) -> RewardModel:
         """The kind of reward."""
-        return REWARD_MODELS[self.reward.model]
+        return self.reward.reward_model
 
     def aggregation_of(self, metric: str) -> Aggregation | None:
         """How a metric's feedback is folded into an outcome; None for a metric that is not declared."""
@@ -188,9 +214,24 @@ def prior_of(specification: Specification, arm: Arm) -> Struct:
         raise InvalidInput.at(pointer, f"{error} (reward model {model.kind})") from error
 
 
-def bucket_width(reward: Reward) -> float:
-    """Width of the statistics' time buckets in seconds, at most a tenth of the attribution window."""
-    return next(width for width in _BUCKET_WIDTHS if width <= max(reward.window_s / 10, _BUCKET_WIDTHS[-1]))
+def priors_of(specification: Specification) -> list[Struct]:
+    """The prior of each arm's mean reward: from the split to start with, if there is one, or the arm's own.
+
+    Raises:
+        InvalidInput: an arm's is no prior of the reward model.
+        ValueError: no priors give this split.
+    """
+    start = specification.warm_start
+    if start is None:
+        return [prior_of(specification, arm) for arm in specification.arms]
+    split = tuple(start.split[key] for key in specification.arm_keys)
+    return list(_warm_priors(specification.reward, split, start.mean, start.weight, start.deviation))
+
+
+def bucket_width(reward: Reward, memory: AnyMemory = _EVERYTHING) -> float:
+    """Width of the statistics' time buckets in seconds: at most a tenth of attribution window and memory's unit."""
+    widest = max(min(reward.window_s, memory.unit_s) / 10, _BUCKET_WIDTHS[-1])
+    return next(width for width in _BUCKET_WIDTHS if width <= widest)
 
 
 def epoch_changes(old: Specification, new: Specification) -> bool:
@@ -226,6 +267,8 @@ def _faults(specification: Specification) -> Iterator[Fault]:
     yield from _policy_faults(specification)
     yield from _override_faults(specification)
     yield from _named_unit_faults(specification.overrides)
+    if specification.warm_start is not None:
+        yield from _warm_start_faults(specification, specification.warm_start)
 
 
 def _arm_faults(specification: Specification) -> Iterator[Fault]:
@@ -237,7 +280,7 @@ def _arm_faults(specification: Specification) -> Iterator[Fault]:
         yield Fault("#/control", f"{specification.control!r} is no arm; the arms are {', '.join(keys)}")
     if not any(arm.state == "active" for arm in specification.arms):
         yield Fault("#/arms", "no arm is active; leave at least one that can be chosen")
-    if specification.reward.model in REWARD_MODELS:
+    if _model_of(specification.reward) is not None:
         for arm in specification.arms:
             try:
                 prior_of(specification, arm)
@@ -245,16 +288,32 @@ def _arm_faults(specification: Specification) -> Iterator[Fault]:
                 yield from error.faults
 
 
-def _reward_faults(reward: Reward) -> Iterator[Fault]:
-    model = REWARD_MODELS.get(reward.model)
-    if model is None:
+def _model_of(reward: Reward) -> RewardModel | None:
+    """The kind of reward; None when that itself is at fault."""
+    return None if any(_model_faults(reward)) else reward.reward_model
+
+
+def _model_faults(reward: Reward) -> Iterator[Fault]:
+    if reward.model not in REWARD_MODELS:
         yield Fault("#/reward/model", f"{reward.model!r} is unknown; there are {', '.join(REWARD_MODELS)}")
-    elif not model.accepts(reward.default):
+        return
+    try:
+        REWARD_MODELS[reward.model].within(reward.bounds)
+    except ValueError as error:
+        yield Fault("#/reward/bounds", str(error))
+
+
+def _reward_faults(reward: Reward) -> Iterator[Fault]:
+    yield from _model_faults(reward)
+    model = _model_of(reward)
+    if model is not None and not model.accepts(reward.default):
         yield Fault("#/reward/default", f"{reward.default:g} is no {model.kind} reward; it must be {model.values}")
     if model is not None and reward.aggregation == "sum" and not model.adds_up:
         yield Fault(
             "#/reward/aggregation", f"the sum of two {model.kind} rewards is none; choose any, max, first or last"
         )
+    if model is not None and reward.aggregation == "any" and not (model.accepts(0) and model.accepts(1)):
+        yield Fault("#/reward/aggregation", f"any makes 0 or 1 of rewards that must be {model.values}; choose another")
     if reward.late_until_s < reward.window_s:
         yield Fault("#/reward/late_until_s", "must be at least window_s")
 
@@ -305,6 +364,30 @@ def _named_unit_faults(overrides: Sequence[Override]) -> Iterator[Fault]:
             named.add(unit)
     if len(named) > _MOST_UNITS:
         yield Fault("#/overrides", f"{len(named):,} units are named; at most {_MOST_UNITS:,} can be, all arms together")
+
+
+def _warm_start_faults(specification: Specification, start: WarmStart) -> Iterator[Fault]:
+    keys = specification.arm_keys
+    for index, arm in enumerate(specification.arms):
+        if arm.prior is not None:
+            yield Fault(f"#/arms/{index}/prior", "warm_start makes every arm's prior; leave out one of the two")
+    if start.split.keys() != set(keys):
+        wrong = ", ".join(sorted(start.split.keys() ^ set(keys)))
+        yield Fault(
+            "#/warm_start/split", f"needs each arm and no other; of these there is one too many or few: {wrong}"
+        )
+    elif _model_of(specification.reward) is not None and len(set(keys)) == len(keys):
+        try:
+            priors_of(specification)
+        except ValueError as error:
+            yield Fault("#/warm_start", str(error))
+
+
+@lru_cache(maxsize=256)  # every pass of the learner asks again
+def _warm_priors(
+    reward: Reward, split: tuple[float, ...], mean: float, weight: float, deviation: float | None
+) -> tuple[Struct, ...]:
+    return tuple(warm_priors(reward.reward_model, split, mean=mean, weight=weight, deviation=deviation))
 
 
 class ExperimentRequest(Specification, frozen=True, kw_only=True):

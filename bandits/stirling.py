@@ -1,4 +1,4 @@
-"""Log Γ without cancellation: what is left of it after Stirling's formula."""
+"""Stirling's remainder of the gamma function, which normalises densities without cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHIFT: Final = 10
 
 
 def stirling_remainder(x: FloatArray) -> FloatArray:
-    """Stirling's remainder: log Γ(x) − (x − ½) log x + x − ½ log 2π, elementwise, to 1e-15; shape (n,), x > 0.
+    """Log Γ(x) − (x − ½) log x + x − ½ log 2π, elementwise, to 1e-15; `x` of shape (n,), 0.1 or more.
 
     By the asymptotic series at x + 10, and back by log Γ(x + 1) = log Γ(x) + log x.
     """

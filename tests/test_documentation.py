@@ -13,14 +13,16 @@ from app.api.schemas import FeedbackRequest, ItemRequest, PinRequest, Recommenda
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
+from app.memory import AnyMemory
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.settings import Settings, variable_of
-from app.specification import Arm, ExperimentRequest, Metric, Override, Reward
+from app.specification import Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
+from bandits.posteriors import REWARD_MODELS
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
@@ -36,6 +38,7 @@ _SHAPES = (
     Metric,
     Override,
     PinRequest,
+    WarmStart,
     ItemRequest,
     EvaluationReport,
     LogReport,
@@ -44,6 +47,8 @@ _SHAPES = (
     *POLICIES.values(),
     DecreasingEpsilon,
     *get_args(AnyRecommender),
+    *get_args(AnyMemory),
+    *(model.prior for model in REWARD_MODELS.values()),
 )
 
 
@@ -77,3 +82,10 @@ def test_each_option_of_evaluate_is_documented() -> None:
     """Every option and every estimator stands on the page."""
     words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+@pytest.mark.parametrize("model", REWARD_MODELS)
+def test_each_kind_of_reward_is_documented(model: str) -> None:
+    """It has a row in the table of rewards and priors, with its prior's parameters in it."""
+    (row,) = re.findall(rf"^\| `{model}` \|.*$", _REFERENCE, re.MULTILINE)
+    assert [name for name in REWARD_MODELS[model].prior.__struct_fields__ if f"`{name}`" not in row] == []

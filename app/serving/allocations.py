@@ -182,7 +182,7 @@ class Allocations:
             probabilities=(),
             cumulative=(),
             race=None,
-            bucket_s=bucket_width(specification.reward),
+            bucket_s=bucket_width(specification.reward, specification.memory),
             catalogues=(),
         )
         return _with_allocation(self._with_catalogues(fresh), allocation)

@@ -3,12 +3,15 @@
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.errors import InvalidInput
+from app.learning import start_of
+from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.recommenders import Payload, Popular, Random, Similar, Static
 from app.specification import (
     Aggregation,
@@ -20,10 +23,12 @@ from app.specification import (
     Reward,
     Specification,
     State,
+    WarmStart,
     bucket_width,
     check,
     epoch_changes,
     prior_of,
+    priors_of,
     same,
 )
 from bandits.bernoulli import BetaPrior
@@ -31,9 +36,11 @@ from bandits.epsilon_greedy import DecreasingEpsilon, EpsilonGreedy
 from bandits.fixed import Fixed
 from bandits.policy import AnyPolicy
 from bandits.softmax import Softmax
+from bandits.statistics import ArmStatistics
 from bandits.thompson import ThompsonSampling
 from bandits.top_two import TopTwo
 from bandits.ucb import UpperConfidenceBound
+from bandits.winning import probability_best
 
 KEYS = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -48,6 +55,12 @@ RECOMMENDERS = st.one_of(
     st.just(Popular()) | st.just(Random()),
 )
 PRIORS = st.none() | st.fixed_dictionaries({}, optional={name: st.floats(0.1, 1e9) for name in ("alpha", "beta")})
+
+MEMORIES = st.one_of(
+    st.just(Everything()),
+    st.builds(SlidingWindow, window_s=st.floats(1, 315_360_000)),
+    st.builds(Decay, half_life_s=st.floats(1, 315_360_000)),
+)
 
 
 @st.composite
@@ -120,6 +133,7 @@ def specifications(draw: st.DrawFn) -> Specification:
         policy=draw(policies(keys)),
         reward=reward,
         metrics=tuple(metrics),
+        memory=draw(MEMORIES),
         assignment=draw(st.sampled_from(["request", "unit"])),
         holdout=draw(st.floats(0, 1, exclude_max=True)),
         overrides=draw(overrides([arm.key for arm in arms if arm.state == "active"])),
@@ -230,6 +244,16 @@ def test_a_request_is_a_specification_and_a_state(spec: Specification, state: St
         ('"reward": {"aggregation": "mean"}', "$.reward.aggregation"),
         ('"metrics": [{"key": "x", "level": "low"}]', "$.metrics[0].level"),
         ('"memory": {"kind": "none"}', "$.memory.kind"),
+        ('"memory": {"kind": "window"}', "`window_s`"),
+        ('"memory": {"kind": "window", "window_s": 0.9}', "$.memory.window_s"),
+        ('"memory": {"kind": "decay", "half_life_s": 315360001}', "$.memory.half_life_s"),
+        ('"memory": {"kind": "all", "window_s": 60}', "`window_s`"),
+        ('"reward": {"bounds": [1]}', "$.reward.bounds"),
+        ('"reward": {"bounds": [0, 1e13]}', "$.reward.bounds[1]"),
+        ('"warm_start": {"split": {"a": 1}}', "`mean`"),
+        ('"warm_start": {"split": {"a": 1.5}, "mean": 0.1}', "$.warm_start.split"),
+        ('"warm_start": {"split": {"a": 1}, "mean": 0.1, "weight": 0.5}', "$.warm_start.weight"),
+        ('"warm_start": {"split": {"a": 1}, "mean": 0.1, "deviation": 0}', "$.warm_start.deviation"),
         ('"assignment": "random"', "$.assignment"),
         ('"holdout": 1', "$.holdout"),
         ('"holdout": -0.1', "$.holdout"),
@@ -265,6 +289,7 @@ def test_what_is_no_finite_number_is_refused_from_yaml_too(part: str, value: flo
 # --- what values say together ---------------------------------------------------------------------------------------
 
 THOUSANDS = tuple(Override(arm="a", units=tuple(f"{n}-{m}" for m in range(1000))) for n in range(11))
+HALVES = {"a": 0.5, "b": 0.5}
 MANY = tuple(Arm(key=f"arm-{n}") for n in range(11))
 CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "an arm twice": (two(arms=(Arm(key="a"), Arm(key="b"), Arm(key="a"))), "#/arms/2/key", "'a' occurs twice"),
@@ -278,6 +303,61 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "word of a prior": (two(arms=(Arm(key="a", prior={"mu": 1.0}),)), "#/arms/0/prior", "mu"),
     "reward model": (two(reward=Reward(model="gauss")), "#/reward/model", "'gauss' is unknown; there are bernoulli"),
     "default": (two(reward=Reward(default=0.5)), "#/reward/default", "0.5 is no bernoulli reward; it must be 0 or 1"),
+    "rewards of bounds": (
+        two(reward=Reward(model="bounded", bounds=(1, 5), aggregation="max")),
+        "#/reward/default",
+        "0 is no bounded reward; it must be a number from 1 to 5",
+    ),
+    "no bounds": (two(reward=Reward(model="bounded")), "#/reward/bounds", "need their bounds: [low, high]"),
+    "no interval": (two(reward=Reward(model="bounded", bounds=(5, 1))), "#/reward/bounds", "got [5, 1]"),
+    "bounds of others": (two(reward=Reward(model="poisson", bounds=(0, 9))), "#/reward/bounds", "take no bounds"),
+    "any of bounds": (
+        two(reward=Reward(model="bounded", bounds=(1, 5), default=1)),
+        "#/reward/aggregation",
+        "any makes 0 or 1",
+    ),
+    "sum of bounds": (
+        two(reward=Reward(model="bounded", bounds=(0, 5), aggregation="sum")),
+        "#/reward/aggregation",
+        "the sum of two bounded rewards",
+    ),
+    "part of a count": (two(reward=Reward(model="poisson", default=0.5)), "#/reward/default", "a whole number from 0"),
+    "prior of another model": (
+        two(arms=(Arm(key="a", prior={"alpha": 1.0}), Arm(key="b")), reward=Reward(model="gaussian")),
+        "#/arms/0/prior",
+        "alpha",
+    ),
+    "mean without variance": (
+        two(arms=(Arm(key="a"), Arm(key="b", prior={"shape": 1.0})), reward=Reward(model="gaussian")),
+        "#/arms/1/prior",
+        "> 1.0 - at `$.shape` (reward model gaussian)",
+    ),
+    "shape of a count": (
+        two(arms=(Arm(key="a", prior={"shape": 0.01}), Arm(key="b")), reward=Reward(model="poisson")),
+        "#/arms/0/prior",
+        ">= 0.1",
+    ),
+    "start and prior": (
+        two(arms=(Arm(key="a"), Arm(key="b", prior={"alpha": 2.0})), warm_start=WarmStart(split=HALVES, mean=0.1)),
+        "#/arms/1/prior",
+        "leave out one of the two",
+    ),
+    "start without an arm": (
+        two(warm_start=WarmStart(split={"a": 1.0}, mean=0.1)),
+        "#/warm_start/split",
+        "one too many or few: b",
+    ),
+    "start of no split": (
+        two(warm_start=WarmStart(split={"a": 0.5, "b": 0.4}, mean=0.1)),
+        "#/warm_start",
+        "must sum to 1, got 0.9",
+    ),
+    "start at no mean": (two(warm_start=WarmStart(split=HALVES, mean=2)), "#/warm_start", "between 0 and 1, got 2"),
+    "start out of reach": (
+        two(warm_start=WarmStart(split={"a": 0.99, "b": 0.01}, mean=0.001, weight=1)),
+        "#/warm_start",
+        "take more weight",
+    ),
     "lateness": (two(reward=Reward(window_s=60, late_until_s=59)), "#/reward/late_until_s", "at least window_s"),
     "a metric twice": (two(metrics=(Metric(key="x"), Metric(key="x"))), "#/metrics/1/key", "'x' occurs twice"),
     "the reward's metric": (
@@ -364,6 +444,35 @@ def test_the_prior_of_a_broken_arm_is_refused_alone() -> None:
         prior_of(spec, spec.arms[1])
 
 
+@pytest.mark.parametrize(
+    "reward",
+    [
+        Reward(model="gaussian", default=-2.5, aggregation="sum"),
+        Reward(model="poisson", default=3, aggregation="sum"),
+        Reward(model="bounded", bounds=(1, 5), default=3.5, aggregation="last"),
+        Reward(model="bounded", bounds=(-1, 1)),
+    ],
+)
+def test_each_kind_of_reward_has_its_defaults(reward: Reward) -> None:
+    """Rewards that are numbers, counts and ratings are accepted with what belongs to them."""
+    spec = two(reward=reward)
+    check(spec)
+    assert priors_of(spec) == [spec.reward_model.prior()] * 2
+    assert read(msgspec.json.encode(spec).decode()) == spec
+
+
+def test_the_split_to_start_with_becomes_priors() -> None:
+    """Before any outcome the arms are the best with the probabilities that the split gives them, in their order."""
+    spec = two(warm_start=WarmStart(split={"b": 0.8, "a": 0.2}, mean=0.1))
+    check(spec)
+    posterior = spec.reward_model.posterior(ArmStatistics.zeros(2), priors_of(spec))
+    np.testing.assert_allclose(probability_best(posterior), [0.2, 0.8], atol=1e-7)
+    start = start_of(spec)
+    assert start is not None
+    assert start.tolist() == [0.2, 0.8]
+    assert start_of(two()) is None
+
+
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 
@@ -392,6 +501,13 @@ def test_the_bucket_is_the_widest_that_is_a_tenth_of_the_window(window_s: float,
 def test_every_window_has_a_bucket_of_at_most_a_tenth(window_s: int) -> None:
     """For all windows of whole seconds; test_learning.py asks the same of all others."""
     assert bucket_width(Reward(window_s=float(window_s), late_until_s=31_536_000)) <= window_s / 10
+
+
+@given(st.floats(1, 2_592_000), MEMORIES)
+def test_a_bucket_is_at_most_a_tenth_of_the_memory(window_s: float, memory: AnyMemory) -> None:
+    """Ages are known to within a tenth of what they are measured by."""
+    width = bucket_width(Reward(window_s=window_s, late_until_s=31_536_000), memory)
+    assert 0 < width <= min(window_s, memory.unit_s) / 10
 
 
 @given(specifications(), specifications())
