@@ -40,6 +40,7 @@ def list_experiments() -> Response:
 def create_experiment() -> Response:
     """Makes an experiment; refuses a key that is taken."""
     wanted = read(NewExperiment)
+    _refuse_obstacles(wanted)
     state = "running" if wanted.state is UNSET else wanted.state
     experiment = experiments.create(services().database, wanted.key, wanted.specification(), state=state, actor=actor())
     return _changed(experiment, 201)
@@ -51,6 +52,7 @@ def put_experiment(key: str) -> Response:
     """Makes or replaces an experiment; the same again changes nothing."""
     _check_key(key)
     wanted = read(ExperimentRequest)
+    _refuse_obstacles(wanted)
     experiment, created = experiments.put(
         services().database,
         key,
@@ -77,7 +79,10 @@ def patch_experiment(key: str) -> Response:
 
     def changed(old: Specification) -> Specification:
         merged = _merge_patch(msgspec.to_builtins(old), changes)
-        return decode(msgspec.json.encode(merged), Specification)
+        new = decode(msgspec.json.encode(merged), Specification)
+        if "arms" in changes:
+            _refuse_obstacles(new)
+        return new
 
     return _changed(experiments.patch(services().database, key, changed, if_match=_if_match(), actor=actor()))
 
@@ -136,6 +141,13 @@ def _view(experiment: Experiment) -> dict[str, Any]:
         updated_at=experiment.updated_at,
     )
     return {**msgspec.structs.asdict(row), **msgspec.structs.asdict(experiment.specification)}
+
+
+def _refuse_obstacles(specification: Specification) -> None:
+    """What this service's settings rule out is better heard of now than found in a log."""
+    faults = services().allocations.obstacles(specification)
+    if faults:
+        raise InvalidInput(*faults)
 
 
 def _check_key(key: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 
+import gevent
 import psycopg2.extensions
 from flask import Flask
 from gevent.socket import wait_read, wait_write
@@ -27,7 +28,12 @@ def build() -> Flask:
     if settings.database_url is None:
         raise ConfigurationError("A web worker needs DATABASE_URL; `croupier up` starts an embedded PostgreSQL")
     psycopg2.extensions.set_wait_callback(wait_with_gevent)
-    services = Services.build(settings, settings.database_url, shard=int(os.environ[WORKER_SLOT]))
+    services = Services.build(
+        settings,
+        settings.database_url,
+        shard=int(os.environ[WORKER_SLOT]),
+        aside=gevent.get_hub().threadpool.apply,  # a thread of the system's: gevent's own would not let others run
+    )
     services.start()
     return create_app(services)
 
