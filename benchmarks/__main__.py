@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose, growth, serving
+from benchmarks import catalogue, choose, growth, serving
 
-_ALL = (choose.main, serving.main, growth.main)
+_ALL = (choose.main, catalogue.main, serving.main, growth.main)
 
 
 def main() -> int:

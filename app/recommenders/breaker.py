@@ -1,4 +1,4 @@
-"""When to leave a failing server alone: a circuit breaker, and a budget for retries. Time is an argument, in seconds."""
+"""When to leave a failing server alone: a circuit breaker, and a budget for retries. Time is an argument, seconds."""
 
 from collections import deque
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 __all__ = ["Catalogue", "CatalogueItem"]
 
+_Vector: TypeAlias = Sequence[float] | npt.NDArray[np.float32]
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
@@ -19,7 +20,7 @@ class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     item_id: str
     title: str = ""
     category: str | None = None
-    features: Sequence[float] | None = None  # any scale: only the direction counts
+    features: Sequence[float] | npt.NDArray[np.float32] | None = None  # any scale: only the direction counts
     popularity: float = 0.0  # visits, sales, a share: any unit, at least 0
 
 
@@ -91,14 +92,15 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return msgspec.structs.replace(self, score=_frozen(score), order=_descending(score))
 
 
-def _unit_rows(vectors: Sequence[Sequence[float] | None]) -> tuple[npt.NDArray[np.float32], int]:
+def _unit_rows(vectors: Sequence[_Vector | None]) -> tuple[npt.NDArray[np.float32], int]:
     """Feature vectors as rows of length 1 (zero without features), and how many were ignored as misfits.
 
     While a new model's vectors are being loaded, the table may hold two lengths: the commoner one counts.
     """
-    lengths = Counter(len(vector) for vector in vectors if vector)
+    sizes = [0 if vector is None else len(vector) for vector in vectors]
+    lengths = Counter(size for size in sizes if size)
     length = max(lengths, key=lambda length: (lengths[length], length), default=0)
-    fitting = [row for row, vector in enumerate(vectors) if vector and len(vector) == length]
+    fitting = [row for row, size in enumerate(sizes) if size and size == length]
     matrix = np.zeros((len(vectors), length))
     matrix[fitting] = np.array([vectors[row] for row in fitting]).reshape(len(fitting), length)
     finite = np.isfinite(matrix).all(axis=1, keepdims=True)

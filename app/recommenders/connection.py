@@ -39,6 +39,11 @@ class Connection(http.client.HTTPConnection):
         """For waiting on it."""
         return self._timed.fileno()
 
+    def hang_up(self) -> None:
+        """Closes it. `close` does not: `http.client` calls that before it reads an answer that is to be the last."""
+        self.close()
+        self._timed.hang_up()
+
 
 def connect(url: SplitResult, tls: ssl.SSLContext | None, deadline: float) -> Connection:
     """Connects, in a thread of its own: nothing else bounds how long looking up a name or a handshake takes.
@@ -107,6 +112,9 @@ class _TimedSocket:
         return self._sock.fileno()
 
     def close(self) -> None:
+        pass  # see `Connection.hang_up`
+
+    def hang_up(self) -> None:
         self._sock.close()
 
 

@@ -156,7 +156,7 @@ class ModelServer:
                 # Idle, yet there is something to read: the other side has closed it.
                 if not wait_for_read(connection, timeout=0):  # type: ignore[arg-type] # whatever has a fileno
                     return connection
-                connection.close()
+                connection.hang_up()
         return None
 
     def _connected(self, deadline: float) -> Connection:
@@ -171,7 +171,7 @@ class ModelServer:
         if keep and len(self._idle) < _MOST_IDLE:
             self._idle.append(connection)
         else:
-            connection.close()
+            connection.hang_up()
 
 
 def _read(response: http.client.HTTPResponse) -> tuple[bytes, bool]:
@@ -212,4 +212,4 @@ def _words(error: Exception) -> str:
 
 def _close_all(connections: deque[Connection]) -> None:
     while connections:
-        connections.pop().close()
+        connections.pop().hang_up()

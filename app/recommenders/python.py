@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from app.recommenders.base import Answerer, Recommender, Sources
@@ -32,7 +33,9 @@ class Python(Recommender, frozen=True, tag="python"):
             description="`module:callable`, or the name of an entry point of group `croupier.recommenders`.",
         ),
     ]
-    parameters: Annotated[dict[str, Any], Meta(description="Passed to the function as keyword arguments.")] = {}
+    parameters: Annotated[dict[str, Any], Meta(description="Passed to the function as keyword arguments.")] = (
+        msgspec.field(default_factory=dict)
+    )
     unknown_items: UnknownItems = "drop"
 
     def obstacle(self, functions: PythonFunctions) -> str | None:
