@@ -47,7 +47,7 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
     app = create_app(Services.build(Settings(), "postgresql://nobody@nowhere/nothing"))
     expected = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:any\([^)]*\):|uuid:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:any\([^)]*\):|uuid:|path:)?(\w+)>", r"{\1}", rule.rule)
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected

@@ -88,7 +88,7 @@ def every(connection: sa.Connection) -> list[CatalogueItem]:
     return [item for piece in pieces for item in _catalogue_items(piece)]
 
 
-def _catalogue_items(rows: Sequence[sa.Row[Any]]) -> Iterator[CatalogueItem]:
+def _catalogue_items(rows: Sequence[Sequence[Any]]) -> Iterator[CatalogueItem]:
     features = _numbers([row[3] for row in rows])
     for (item_id, title, category, _, popularity), vector in zip(rows, features, strict=True):
         yield CatalogueItem(
