@@ -14,8 +14,15 @@ _Vector: TypeAlias = Sequence[float] | npt.NDArray[np.float32]
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
-class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row of the `items` table; as JSON, one item of `PUT /v1/items`."""
+# Rows that are put into an array at once: numpy lets no other thread run meanwhile.
+_PIECE = 1000
+
+
+class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One row of the `items` table; as JSON, one item of `PUT /v1/items`.
+
+    It refers to nothing that could refer to it, so the garbage collector need not look through 10⁵ of them.
+    """
 
     item_id: str
     title: str = ""
@@ -102,7 +109,9 @@ def _unit_rows(vectors: Sequence[_Vector | None]) -> tuple[npt.NDArray[np.float3
     length = max(lengths, key=lambda length: (lengths[length], length), default=0)
     fitting = [row for row, size in enumerate(sizes) if size and size == length]
     matrix = np.zeros((len(vectors), length))
-    matrix[fitting] = np.array([vectors[row] for row in fitting]).reshape(len(fitting), length)
+    for start in range(0, len(fitting), _PIECE):
+        rows = fitting[start : start + _PIECE]
+        matrix[rows] = np.array([vectors[row] for row in rows])
     finite = np.isfinite(matrix).all(axis=1, keepdims=True)
     matrix = np.where(finite, matrix, 0.0)
     largest = np.abs(matrix).max(axis=1, keepdims=True, initial=0.0)  # divided out first: squares may overflow
