@@ -53,7 +53,7 @@ class Http(Recommender, frozen=True, tag="http"):
         """
         deadline = time.monotonic() + self.deadline_ms / 1000 * query.patience
         question = {"unit": query.unit, "context": query.context, "k": query.k, "seed": query.seed & _SEED_BITS}
-        listed = server.ask(msgspec.json.encode(question), deadline)
+        listed = server.ask(msgspec.json.encode(question), deadline, hurried=query.patience < 1)
         items = (Item(one) if isinstance(one, str) else Item(one.item_id, one.score) for one in listed)
         return recommendation(items, query, catalogue, self.unknown_items)
 

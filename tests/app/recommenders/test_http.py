@@ -331,6 +331,15 @@ def test_refused_questions_do_not_open_the_breaker(models: ModelServer, servers:
         assert all(expected in reason(answerer, ask()) for _ in range(30))
 
 
+def test_fallbacks_in_a_hurry_do_not_open_the_breaker(models: ModelServer, servers: ModelServers, ask: Ask) -> None:
+    """A server that needs more than half its deadline answers its own arm, however often it was late for others."""
+    models.answers["/rank"] = after(0.1, listing(["a"]))
+    answerer = prepared(models.url(), servers, deadline_ms=1000)
+    hurried = msgspec.structs.replace(ask(), patience=0.03)
+    assert all("within the deadline" in reason(answerer, hurried) for _ in range(15))
+    assert answerer(ask()).items == (Item("a"),)
+
+
 def test_many_at_once(models: ModelServer, servers: ModelServers, ask: Ask) -> None:
     """Requests of many threads have a connection each, and more than 128 do not pile up on a slow server."""
     models.answers["/rank"] = after(0.5, listing(["a"]))
