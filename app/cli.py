@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
 from app import demo as demonstration
 from app import learner as learner_role
@@ -20,6 +21,7 @@ from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
+from app.loading import load_items
 from app.replay import (
     HeadlineOptions,
     ReplayOptions,
@@ -28,6 +30,7 @@ from app.replay import (
     replay_upworthy,
     simulate_upworthy,
 )
+from app.replay.client import Client, ServiceAway
 from app.settings import Settings
 from app.store import keys as key_store
 from app.store.database import Database
@@ -54,6 +57,12 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except CroupierError as error:
             raise click.ClickException(error.detail) from error
+
+
+class _AwayError(click.ClickException):
+    """The service does not answer: the same command may succeed later."""
+
+    exit_code = 3
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -239,6 +248,28 @@ def keys_revoke(prefix: str) -> None:
     with _database(Settings.from_environment()) as database, database.transaction() as connection:
         if not key_store.revoke(connection, prefix):
             raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
+
+
+@main.group()
+def items() -> None:
+    """The catalogue of items."""
+
+
+@items.command("load")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--key", required=True, envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with the scope admin.")
+def items_load(file: Path, url: str, key: str) -> None:
+    """Loads FILE (.ndjson, .jsonl or .csv, also .gz) over HTTP; items that exist are replaced.
+
+    The whole file is checked first: exit status 1 says that it, or the key, was refused and why. Exit status 3: the
+    service did not answer; the same command goes on where this one ended.
+    """
+    try:
+        count = load_items(file, Client(url, key, timeout_s=60), Console(stderr=True))
+    except ServiceAway as error:
+        raise _AwayError(f"{error.detail}\nRun this again: what is loaded already does no harm") from error
+    click.echo(f"{count} items are in the catalogue")
 
 
 @main.group()

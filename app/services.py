@@ -2,11 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from app.auth import KeyRing
 from app.errors import Unavailable
+from app.recommenders import Catalogue, PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
@@ -45,17 +47,26 @@ class Services:
     stopping: threading.Event
 
     @classmethod
-    def build(cls, settings: Settings, database_url: str, *, shard: int = 0) -> "Services":
+    def build(
+        cls,
+        settings: Settings,
+        database_url: str,
+        *,
+        shard: int = 0,
+        aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+    ) -> "Services":
         """Connects the parts; nothing runs yet.
 
         Args:
             settings: of this process.
             database_url: PostgreSQL.
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
+            aside: runs a long computation so that it does not hold up requests.
         """
         database = Database(database_url, name="croupier-web")
         health = Health()
-        allocations = Allocations(database, health)
+        functions = PythonFunctions.from_setting(settings.python_recommenders)
+        allocations = Allocations(database, health, functions=functions, aside=aside)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
         decisions, feedback = DecisionWriter(shard=shard), FeedbackWriter(allocations.specification_of, shard=shard)
         limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000

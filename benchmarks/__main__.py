@@ -2,9 +2,17 @@
 
 import sys
 
-from benchmarks import choose, delays, growth, regret, serving, validity
+from benchmarks import catalogue, choose, delays, growth, regret, serving, validity
 
-_ALL = (choose.main, regret.main, validity.main, delays.main, serving.main, growth.main)
+_ALL = (
+    choose.main,
+    regret.main,
+    validity.main,
+    delays.main,
+    catalogue.main,
+    serving.main,
+    growth.main,
+)
 
 
 def main() -> int:

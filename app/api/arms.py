@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from app import edits, experiments
 from app.api.codec import decode
 from app.api.http import actor, read, requires, services
-from app.api.versions import changed_to, if_match, merge_patch
+from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles
 from app.auth import Scope
 from app.specification import Arm
 
@@ -21,7 +21,9 @@ blueprint = Blueprint("arms", __name__, url_prefix="/v1/experiments/<key>/arms")
 @requires(Scope.ADMIN)
 def post_arm(key: str) -> Response:
     """Adds an arm, or takes a retired one back."""
-    return changed_to(experiments.add_arm(services().database, key, read(Arm), if_match=if_match(), actor=actor()), 201)
+    arm = read(Arm)
+    refuse_obstacles([arm], "#")
+    return changed_to(experiments.add_arm(services().database, key, arm, if_match=if_match(), actor=actor()), 201)
 
 
 @blueprint.patch("/<arm>")
@@ -55,4 +57,7 @@ def _merged(arm: Arm, changes: dict[str, Any]) -> Arm:
     recommender = changes.get("recommender")
     if isinstance(recommender, dict) and recommender.get("kind", arm.recommender.kind) != arm.recommender.kind:
         del old["recommender"]
-    return decode(msgspec.json.encode(merge_patch(old, changes)), Arm)
+    merged = decode(msgspec.json.encode(merge_patch(old, changes)), Arm)
+    if recommender is not None:
+        refuse_obstacles([merged], "#")
+    return merged

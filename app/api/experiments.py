@@ -13,7 +13,7 @@ from app.api.codec import decode
 from app.api.http import actor, read, reply, requires, services
 from app.api.query import moment, number, whole
 from app.api.schemas import NewExperiment
-from app.api.versions import changed_to, if_match, merge_patch, reply_with, view_of
+from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles, reply_with, view_of
 from app.auth import Scope
 from app.errors import InvalidInput
 from app.experiments import Action
@@ -40,6 +40,7 @@ def list_experiments() -> Response:
 def create_experiment() -> Response:
     """Makes an experiment; refuses a key that is taken."""
     wanted = read(NewExperiment)
+    refuse_obstacles(wanted.arms)
     state = "running" if wanted.state is UNSET else wanted.state
     experiment = experiments.create(services().database, wanted.key, wanted.specification(), state=state, actor=actor())
     return changed_to(experiment, 201)
@@ -51,6 +52,7 @@ def put_experiment(key: str) -> Response:
     """Makes or replaces an experiment; the same again changes nothing."""
     _check_key(key)
     wanted = read(ExperimentRequest)
+    refuse_obstacles(wanted.arms)
     experiment, created = experiments.put(
         services().database,
         key,
@@ -77,7 +79,10 @@ def patch_experiment(key: str) -> Response:
 
     def changed(old: Specification) -> Specification:
         merged = merge_patch(msgspec.to_builtins(old), changes)
-        return decode(msgspec.json.encode(merged), Specification)
+        new = decode(msgspec.json.encode(merged), Specification)
+        if "arms" in changes:
+            refuse_obstacles(new.arms)
+        return new
 
     return changed_to(experiments.patch(services().database, key, changed, if_match=if_match(), actor=actor()))
 

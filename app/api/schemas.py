@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
+from app.items import ItemRequest
 from app.recommenders import MAX_ITEMS, Item
 from app.serving.durability import Durability
 from app.specification import ExperimentRequest, ItemId, Key, State
@@ -115,16 +116,6 @@ class ExperimentView(Struct, frozen=True, kw_only=True):
     allocation: int
     created_at: datetime
     updated_at: datetime
-
-
-class ItemRequest(_Body, frozen=True, kw_only=True):
-    """One item of the catalogue."""
-
-    item_id: ItemId
-    title: Annotated[str, Meta(max_length=1000)] | None = None
-    category: Annotated[str, Meta(max_length=256)] | None = None
-    features: Annotated[tuple[Annotated[float, Meta(ge=-1e30, le=1e30)], ...], Meta(max_length=4096)] | None = None
-    popularity: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
 
 
 class ItemsRequest(_Body, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """How views change experiments: meant for a version, answered with the next one."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,10 +9,11 @@ from flask import Response, request
 
 from app.api.http import reply, services
 from app.api.schemas import ExperimentView
-from app.errors import InvalidInput
+from app.errors import Fault, InvalidInput
+from app.specification import Arm
 from app.store.experiments import Experiment
 
-__all__ = ["changed_to", "if_match", "merge_patch", "reply_with", "view_of"]
+__all__ = ["changed_to", "if_match", "merge_patch", "refuse_obstacles", "reply_with", "view_of"]
 
 
 def changed_to(experiment: Experiment, status: int = 200) -> Response:
@@ -48,6 +50,18 @@ def if_match() -> int | None:
     if found is None:
         raise InvalidInput.at("#", f"If-Match must be an ETag of this experiment, not {tag}")
     return int(found[1])
+
+
+def refuse_obstacles(arms: Sequence[Arm], pointer: str = "#/arms/{}") -> None:
+    """What this service's settings rule out is better heard of now than found in a log.
+
+    Raises:
+        InvalidInput: with a fault for each arm that could never answer; `pointer` says where the arms stand.
+    """
+    found = ((index, services().allocations.obstacle(arm)) for index, arm in enumerate(arms))
+    faults = [Fault(f"{pointer.format(index)}/recommender", reason) for index, reason in found if reason is not None]
+    if faults:
+        raise InvalidInput(*faults)
 
 
 def merge_patch(target: Any, changes: Any) -> Any:  # noqa: ANN401 - JSON

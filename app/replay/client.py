@@ -11,6 +11,7 @@ import urllib3
 from urllib3.util import Timeout
 
 from app.errors import CroupierError
+from app.items import ItemRequest
 from app.recommenders import CatalogueItem, Item
 
 __all__ = ["ArmReport", "Client", "Decision", "FeedbackEvent", "RequestRefused", "ServiceAway"]
@@ -112,7 +113,7 @@ class Client:
         """Close the connections."""
         self._pool.clear()
 
-    def put_items(self, items: Iterable[CatalogueItem]) -> None:
+    def put_items(self, items: Iterable[CatalogueItem | ItemRequest]) -> None:
         """Load a catalogue, in as many calls as the limit on a body's size asks for."""
         for body in item_bodies(items):
             self._call("PUT", "/v1/items", body)
@@ -173,7 +174,7 @@ class Client:
         raise RequestRefused(told)
 
 
-def item_bodies(items: Iterable[CatalogueItem]) -> Iterable[bytes]:
+def item_bodies(items: Iterable[CatalogueItem | ItemRequest]) -> Iterable[bytes]:
     """Bodies of `PUT /v1/items`, each of at most MAX_BODY bytes (or of one item)."""
     chunk: list[bytes] = []
     size = 0

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
+
 from app.errors import Conflict
 from app.recommenders import Item, Query, Recommendation, RecommenderFailed
 from app.serving.allocations import Served
@@ -20,6 +22,9 @@ Reason = Literal["policy", "warm_up", "holdout", "override", "paused", "fallback
 
 # Reasons whose outcomes the policy learns from: it chose the arm itself, with the propensity that is logged.
 _LEARNABLE = ("policy", "warm_up")
+
+# Share of its own deadline that the control arm may take when the chosen arm has failed: who waits has waited already.
+_FALLBACK_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +127,10 @@ def _recommend(served: Served, arm: int, query: Query) -> tuple[Recommendation, 
     """What the first of arm, control arm and fallback list that can answers, and which arm it was."""
     for candidate in dict.fromkeys((arm, served.control)):
         try:
-            recommender = served.arms[candidate].recommender
-            return recommender.recommend(query, served.catalogues[candidate]), candidate
-        except RecommenderFailed:
-            continue
+            return served.answerers[candidate](query), candidate
+        except RecommenderFailed as failed:
+            served.failures.note(served.key, served.arms[candidate].key, failed.reason, now=time.monotonic())
+            query = msgspec.structs.replace(query, patience=_FALLBACK_PATIENCE)
     fallback = served.specification.fallback[: query.k]
     return Recommendation(items=tuple(Item(item_id) for item_id in fallback)), None
 

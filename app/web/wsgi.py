@@ -1,7 +1,9 @@
 """What gunicorn loads in each worker, after the fork and after gevent has patched the standard library."""
 
+import gc
 import os
 
+import gevent
 import psycopg2.extensions
 from flask import Flask
 from gevent.socket import wait_read, wait_write
@@ -27,9 +29,18 @@ def build() -> Flask:
     if settings.database_url is None:
         raise ConfigurationError("A web worker needs DATABASE_URL; `croupier up` starts an embedded PostgreSQL")
     psycopg2.extensions.set_wait_callback(wait_with_gevent)
-    services = Services.build(settings, settings.database_url, shard=int(os.environ[WORKER_SLOT]))
+    services = Services.build(
+        settings,
+        settings.database_url,
+        shard=int(os.environ[WORKER_SLOT]),
+        aside=gevent.get_hub().threadpool.apply,  # a thread of the system's: gevent's own would not let others run
+    )
+    app = create_app(services)
+    # What is there now stays. Looking through it for garbage takes 50 ms, and loading a catalogue makes Python look.
+    gc.collect()
+    gc.freeze()
     services.start()
-    return create_app(services)
+    return app
 
 
 def wait_with_gevent(connection: psycopg2.extensions.connection) -> None:

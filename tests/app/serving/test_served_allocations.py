@@ -153,7 +153,7 @@ def test_refreshes_and_reloads_at_once_end_with_the_newest(
 def recommended(served: Served) -> list[str]:
     """What the first arm recommends."""
     asked = Query(unit="u", context={}, k=5, seed=1)
-    return [item.item_id for item in served.arms[0].recommender.recommend(asked, served.catalogues[0]).items]
+    return [item.item_id for item in served.answerers[0](asked).items]
 
 
 def test_the_catalogue_and_rewards_reach_recommenders(shared_database: Database, key: str) -> None:
