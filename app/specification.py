@@ -4,6 +4,7 @@ Decoding checks the shape and each value's limits; `faults_of` checks what sever
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ __all__ = [
     "KEY_PATTERN",
     "Arm",
     "ArmState",
+    "Contract",
     "ExperimentRequest",
     "Key",
     "Metric",
@@ -27,9 +29,11 @@ __all__ = [
     "State",
     "bucket_width",
     "check",
+    "contract_of",
     "epoch_changes",
     "prior_of",
     "same",
+    "start_of_bucket",
 ]
 
 # The look-ahead keeps `$` from allowing a line break at the end.
@@ -38,7 +42,7 @@ Key = Annotated[str, Meta(pattern=KEY_PATTERN, description="1 to 64 of A-Z a-z 0
 ItemId = Annotated[str, Meta(min_length=1, max_length=256)]
 State = Literal["draft", "running", "paused", "stopped"]
 ArmState = Literal["active", "draining", "retired"]
-Aggregation = Literal["any", "sum", "max", "first", "last"]
+Aggregation = Literal["any", "sum", "max", "mean", "first", "last"]
 
 # Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that
 # "mature" is known to within that; at most a minute, so that time series have a useful grain.
@@ -71,7 +75,7 @@ class Reward(_Part, frozen=True, kw_only=True):
     window_s: Annotated[float, Meta(ge=1, le=2_592_000, description="Attribution window, seconds")] = 1800.0
     late_until_s: Annotated[
         float,
-        Meta(ge=0, le=31_536_000, description="How long after the exposure feedback is taken at all, seconds"),
+        Meta(ge=0, le=31_536_000, description="How long after the decision feedback is taken at all, seconds"),
     ] = 604_800.0
     aggregation: Aggregation = "any"
 
@@ -103,7 +107,10 @@ class Specification(_Part, frozen=True, kw_only=True):
         Literal["request", "unit"],
         Meta(description="unit: a unit keeps its arm while the arm's share does not fall"),
     ] = "request"
-    exposure: Literal["decision"] = "decision"
+    exposure: Annotated[
+        Literal["decision", "confirmed"],
+        Meta(description="confirmed: a decision counts as an exposure once the frontend says that it was shown"),
+    ] = "decision"
     ack: Annotated[
         Literal["committed", "queued"],
         Meta(description="queued: decisions are answered before they are committed; what a killed worker had is lost"),
@@ -144,6 +151,34 @@ class Specification(_Part, frozen=True, kw_only=True):
         return next((m.aggregation for m in self.metrics if m.key == metric), None)
 
 
+class Contract(Struct, frozen=True, kw_only=True):
+    """What the feedback about one epoch's decisions is judged by, whatever the specification says by now."""
+
+    reward: Reward
+    metrics: dict[str, Aggregation]  # all that were declared during the epoch, the reward's among them
+
+    @property
+    def reward_model(self) -> RewardModel:
+        """The kind of reward."""
+        return REWARD_MODELS[self.reward.model]
+
+    def late_at(self, exposed_at: datetime) -> datetime:
+        """End of the attribution window: what comes after it is late."""
+        return exposed_at + timedelta(seconds=self.reward.window_s)
+
+    def closed_at(self, decided_at: datetime) -> datetime:
+        """Until when events are taken. Not from the exposure, so that it does not matter which event comes first."""
+        return decided_at + timedelta(seconds=self.reward.late_until_s)
+
+
+def contract_of(specification: Specification) -> Contract:
+    """What feedback is judged by while a specification is in force."""
+    declared = {metric.key: metric.aggregation for metric in specification.metrics}
+    return Contract(
+        reward=specification.reward, metrics={**declared, specification.reward.metric: specification.reward.aggregation}
+    )
+
+
 def check(specification: Specification) -> None:
     """Accepts a specification, or raises all that is wrong with it.
 
@@ -172,6 +207,11 @@ def prior_of(specification: Specification, arm: Arm) -> Struct:
 def bucket_width(reward: Reward) -> float:
     """Width of the statistics' time buckets in seconds, at most a tenth of the attribution window."""
     return next(width for width in _BUCKET_WIDTHS if width <= max(reward.window_s / 10, _BUCKET_WIDTHS[-1]))
+
+
+def start_of_bucket(moment: datetime, width_s: float) -> datetime:
+    """Start of the statistics' time bucket that a moment lies in."""
+    return datetime.fromtimestamp(moment.timestamp() // width_s * width_s, UTC)
 
 
 def epoch_changes(old: Specification, new: Specification) -> bool:
@@ -234,8 +274,17 @@ def _reward_faults(reward: Reward) -> Iterator[Fault]:
         yield Fault(
             "#/reward/aggregation", f"the sum of two {model.kind} rewards is none; choose any, max, first or last"
         )
+    if model is not None and reward.aggregation == "mean" and _has_gaps(model):
+        yield Fault(
+            "#/reward/aggregation", f"the mean of two {model.kind} rewards may be none; choose any, max, first or last"
+        )
     if reward.late_until_s < reward.window_s:
         yield Fault("#/reward/late_until_s", "must be at least window_s")
+
+
+def _has_gaps(model: RewardModel) -> bool:
+    """Whether a mean of rewards may be no reward: so it is with 0 or 1, and with counts."""
+    return model.accepts(0) and model.accepts(1) and not model.accepts(0.5)
 
 
 def _metric_faults(specification: Specification) -> Iterator[Fault]:

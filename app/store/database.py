@@ -7,6 +7,7 @@ from typing import Any, cast
 import psycopg2
 import psycopg2.extensions
 import sqlalchemy as sa
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the same
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +24,7 @@ __all__ = [
     "execute_prepared",
     "is_away",
     "is_transient",
+    "one_transaction",
     "translate_driver_errors",
 ]
 
@@ -150,6 +152,25 @@ def execute_prepared(cursor: Cursor, name: str, types: str, statement: str, valu
         cursor.execute(f"PREPARE {name} ({types}) AS {statement}")
         connection.prepared.add(name)
     cursor.execute(f"EXECUTE {name} ({', '.join(['%s'] * len(values))})", values)
+
+
+@contextmanager
+def one_transaction(cursor: Cursor) -> Iterator[None]:
+    """Makes the statements of the block one transaction on a connection in autocommit mode; in a transaction they are.
+
+    They go together or not at all; locks are held until the end of the block.
+    """
+    if not cursor.connection.autocommit or cursor.connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        yield
+        return
+    cursor.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        if not cursor.connection.closed:
+            cursor.execute("ROLLBACK")
+        raise
+    cursor.execute("COMMIT")
 
 
 def cursor_of(connection: Connection) -> Cursor:

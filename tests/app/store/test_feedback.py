@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 from app.ids import new_id
 from app.store.database import Database, cursor_of
 from app.store.decisions import DecisionRow, recorded
-from app.store.feedback import RESOLVE, EventKey, MatchedEvent, Target, events_of, outcomes_of, resolve, write_batch
+from app.store.feedback import EventKey, MatchedEvent, events_of, outcomes_of, write_batch
 from app.store.partitions import make_partitions
+from app.store.targets import RESOLVE, Target, resolve
 from tests.app.building import decision, disagreements, id_at, matched, now, query, record, write
 
-AGGREGATIONS = ("any", "sum", "max", "first", "last")
+AGGREGATIONS = ("any", "sum", "max", "mean", "first", "last")
 DAY = timedelta(days=1)
 
 
@@ -135,8 +137,10 @@ def test_resolving_gives_targets_and_leaves_out_unknown_ids(database: Database) 
     with database.transaction() as connection:
         found = resolve(cursor_of(connection), [row.decision_id, new_id(), uuid4()])
         assert resolve(cursor_of(connection), []) == {}
-    names = Target.__struct_fields__
+    (target,) = found.values()
+    names = ("decision_id", "experiment", "epoch", "allocation", "arm", "bucket", "decided_at", "learnable")
     assert found == {row.decision_id: Target(**{name: getattr(row, name) for name in names})}
+    assert (target.exposed_at, target.counts) == (row.decided_at, False)
 
 
 # --- folding --------------------------------------------------------------------------------------------------------
@@ -154,6 +158,7 @@ def fold(aggregation: str, events: Sequence[Event]) -> float:
         "any": float(any(values)),
         "sum": sum(values),
         "max": max(values),
+        "mean": sum(values) / len(values),
         "first": in_time[0],
         "last": in_time[-1],
     }
@@ -177,8 +182,10 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
     return batches
 
 
-def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) -> tuple[dict[UUID, float], Any]:
+def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) -> tuple[Any, Any]:
     """Outcomes by decision, and n, Σr and Σr² by arm, as a plain fold of distinct events gives them."""
+    # Means depend on the order of addition; all else is of whole numbers, and exact.
+    approx = partial(pytest.approx, rel=1e-9 if metric == "mean" else 0, abs=1e-9 if metric == "mean" else 0)
     by_decision: dict[int, list[Event]] = defaultdict(list)
     for one in events:
         by_decision[one[0]].append(one)
@@ -189,7 +196,7 @@ def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) ->
             n, total, squares = sums.get((row.arm, metric), (0, 0.0, 0.0))
             value = outcomes[row.decision_id]
             sums[row.arm, metric] = (n + 1, total + value, squares + value**2)
-    return outcomes, sums
+    return approx(outcomes), {key: approx(figures) for key, figures in sums.items()}
 
 
 def four_decisions(experiment: str) -> list[DecisionRow]:
@@ -312,7 +319,7 @@ def test_metrics_of_one_decision_are_folded_apart(database: Database) -> None:
     record(database, [row])
     events = [matched(row, 3.0, metric=metric, aggregation=metric, event_id=e) for metric in AGGREGATIONS for e in "xy"]
     write(database, events)
-    assert outcome(database, row) == {"any": 1, "sum": 6, "max": 3, "first": 3, "last": 3}
+    assert outcome(database, row) == {"any": 1, "sum": 6, "max": 3, "mean": 3, "first": 3, "last": 3}
     assert statistics(database)["a", "sum"] == (1, 6, 36)
     assert disagreements(database) == []
 
