@@ -9,12 +9,22 @@ import msgspec
 import pytest
 
 from app import create_app
-from app.api.schemas import FeedbackRequest, ItemRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import (
+    ExposureRequest,
+    FeedbackRequest,
+    ItemRequest,
+    QuarantineSelection,
+    RecommendationAnswer,
+    RecommendationRequest,
+)
+from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
+from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
 from app.specification import Arm, ExperimentRequest, Metric, Reward
+from app.store.tables import quarantine
 from bandits.policy import POLICIES
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -23,6 +33,10 @@ _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
     FeedbackRequest,
+    ExposureRequest,
+    QuarantineSelection,
+    Replayed,
+    Result,
     ArmReport,
     Outcomes,
     ExperimentRequest,
@@ -47,10 +61,16 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
     app = create_app(Services.build(Settings(), "postgresql://nobody@nowhere/nothing"))
     expected = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:any\([^)]*\):|uuid:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:any\([^)]*\):|uuid:|int:)?(\w+)>", r"{\1}", rule.rule)
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected
+
+
+def test_each_reason_for_quarantine_is_documented() -> None:
+    """With every column that operators see."""
+    words = [*get_args(Reason), *(column.name for column in quarantine.c if column.name != "fingerprint")]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 
 @pytest.mark.parametrize("shape", _SHAPES)

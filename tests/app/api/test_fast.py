@@ -22,7 +22,7 @@ from app.store.decisions import DecisionRow
 from tests.app.building import disagreements, id_at, now, put, query, specification
 from tests.running import ADMIN_KEY, Service, until
 
-DECIDE, BATCH, FEEDBACK = FAST
+DECIDE, BATCH, FEEDBACK, EXPOSURES = FAST
 LIMIT = 1024 * 1024
 
 
