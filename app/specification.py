@@ -5,6 +5,7 @@ Decoding checks the shape and each value's limits; `faults_of` checks what sever
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -164,11 +165,17 @@ class Contract(Struct, frozen=True, kw_only=True):
 
     def late_at(self, exposed_at: datetime) -> datetime:
         """End of the attribution window: what comes after it is late."""
-        return exposed_at + timedelta(seconds=self.reward.window_s)
+        return exposed_at + _seconds(self.reward.window_s)
 
     def closed_at(self, decided_at: datetime) -> datetime:
         """Until when events are taken. Not from the exposure, so that it does not matter which event comes first."""
-        return decided_at + timedelta(seconds=self.reward.late_until_s)
+        return decided_at + _seconds(self.reward.late_until_s)
+
+
+@cache
+def _seconds(number: float) -> timedelta:
+    """Of the few numbers that experiments have; each event asks."""
+    return timedelta(seconds=number)
 
 
 def contract_of(specification: Specification) -> Contract:

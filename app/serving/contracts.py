@@ -1,6 +1,6 @@
 """What events are judged by, remembered: an epoch's contract never changes, but that metrics are added to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from app.specification import Contract
 from app.store import contracts as store
@@ -16,17 +16,12 @@ class Contracts:
     def __init__(self) -> None:
         self._known: dict[EpochKey, Contract] = {}
 
-    def of(self, cursor: Cursor, wanted: Iterable[tuple[EpochKey, str]]) -> Mapping[EpochKey, Contract]:
-        """The contracts of epochs, each wanted for a metric; '' is none.
+    def of(self, cursor: Cursor, keys: Collection[EpochKey]) -> Mapping[EpochKey, Contract]:
+        """The contracts of these epochs, among others."""
+        missing = [key for key in keys if key not in self._known]
+        return self.read_again(cursor, missing) if missing else self._known
 
-        A metric that a remembered contract lacks may have been added since, so such a contract is read again.
-        """
-        missing = {
-            key for key, metric in wanted if key not in self._known or (metric and metric not in self[key].metrics)
-        }
-        if missing:
-            self._known |= store.read(cursor, sorted(missing))
+    def read_again(self, cursor: Cursor, keys: Collection[EpochKey]) -> Mapping[EpochKey, Contract]:
+        """The same, as they are by now: metrics may have been added."""
+        self._known |= store.read(cursor, keys)
         return self._known
-
-    def __getitem__(self, key: EpochKey) -> Contract:
-        return self._known[key]

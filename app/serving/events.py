@@ -16,6 +16,7 @@ from app.serving.contracts import Contracts
 from app.serving.verdicts import Rejection, Verdict
 from app.specification import Contract
 from app.store import quarantine
+from app.store.contracts import EpochKey
 from app.store.database import Cursor, one_transaction
 from app.store.events import Event
 from app.store.quarantine import Entry
@@ -46,16 +47,12 @@ class EventWriter(ABC, Generic[Sent, Matched]):
     def write(self, cursor: Cursor, events: Sequence[Sent]) -> list[Verdict]:
         """Records what can be recorded and returns a verdict for each event, in order."""
         targets = resolve(cursor, sorted({event.decision_id for event in events}))
-        contracts = self._contracts.of(
-            cursor,
-            (((t.experiment, t.epoch), self.metric_of(e)) for e in events if (t := targets.get(e.decision_id))),
-        )
         awaiting = [target for target in targets.values() if target.awaits_confirmation]
         # Without such decisions one statement writes everything, and needs no transaction around it.
         with one_transaction(cursor) if awaiting else nullcontext():
             if awaiting:
                 targets |= lock_and_confirm(cursor, awaiting, self._lock)
-            fitted = [self._fit(event, targets, contracts) for event in events]
+            fitted = self._fit(cursor, events, targets)
             new = self._record(cursor, events, fitted)
         rejected = [
             entry_of(event, outcome, targets[event.decision_id])
@@ -74,16 +71,21 @@ class EventWriter(ABC, Generic[Sent, Matched]):
     def write_batch(self, cursor: Cursor, events: Sequence[Matched], *, shard: int) -> set[tuple[Hashable, ...]]:
         """Records events with different keys; returns the keys that are new."""
 
-    def metric_of(self, event: Sent) -> str:
-        """The metric that an event names; '' for none."""
-        del event
-        return ""
-
     def _fit(
-        self, event: Sent, targets: Mapping[UUID, Target], contracts: Mapping[tuple[str, int], Contract]
+        self, cursor: Cursor, events: Sequence[Sent], targets: Mapping[UUID, Target]
+    ) -> list[Matched | Rejection | None]:
+        """Each event with its decision, or why it does not fit; None when its decision is not known."""
+        keys = {(target.experiment, target.epoch) for target in targets.values()}
+        contracts = self._contracts.of(cursor, keys)
+        fitted = [self._fit_one(event, targets.get(event.decision_id), contracts) for event in events]
+        if any(isinstance(one, Rejection) and one.reason == "unknown_metric" for one in fitted):
+            contracts = self._contracts.read_again(cursor, keys)
+            fitted = [self._fit_one(event, targets.get(event.decision_id), contracts) for event in events]
+        return fitted
+
+    def _fit_one(
+        self, event: Sent, target: Target | None, contracts: Mapping[EpochKey, Contract]
     ) -> Matched | Rejection | None:
-        """The event with its decision, why it does not fit, or None when the decision is not known."""
-        target = targets.get(event.decision_id)
         if target is None:
             return None
         contract = contracts.get((target.experiment, target.epoch))

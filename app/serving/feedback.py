@@ -37,7 +37,7 @@ def match(event: FeedbackEvent, target: Target, contract: Contract) -> MatchedEv
         arm=target.arm,
         bucket=target.bucket,
         late_at=None if exposed_at is None else contract.late_at(exposed_at),
-        counts=target.counts,
+        counts=target.learnable and exposed_at is not None,
         aggregation=aggregation,
     )
 
@@ -55,7 +55,3 @@ class FeedbackWriter(EventWriter[FeedbackEvent, MatchedEvent]):
     def write_batch(self, cursor: Cursor, events: Sequence[MatchedEvent], *, shard: int) -> set[tuple[Hashable, ...]]:
         """Records events with different keys; returns the keys that are new."""
         return {*store.write_batch(cursor, events, shard=shard)}
-
-    def metric_of(self, event: FeedbackEvent) -> str:
-        """The metric that an event names; '' for the reward's."""
-        return event.metric

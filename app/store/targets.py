@@ -34,11 +34,6 @@ class Target(Struct, frozen=True, kw_only=True):
             return self.decided_at
         return None if self.confirmed_at is None else max(self.confirmed_at, self.decided_at)
 
-    @property
-    def counts(self) -> bool:
-        """Whether its outcomes are in the statistics."""
-        return self.learnable and self.exposed_at is not None
-
 
 # The plan of a join with a JSON parameter would open every partition, so the ids stand in the statements themselves:
 # they are pruned when it is planned. tests/app/store/test_pruning.py looks at EXPLAIN.

@@ -144,6 +144,8 @@ GOOD = {
     "empty batch": (BATCH, {"requests": []}),
     "events": (FEEDBACK, {"events": [{"decision_id": wanted()["decision_id"], "value": 1}, {"value": 1}]}),
     "event": (FEEDBACK, {"decision_id": wanted()["decision_id"], "value": 1}),
+    "exposures": (EXPOSURES, {"exposures": [{"decision_id": wanted()["decision_id"]}, {}]}),
+    "exposure": (EXPOSURES, {"decision_id": wanted()["decision_id"]}),
 }
 
 

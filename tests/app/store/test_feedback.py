@@ -56,7 +56,7 @@ def test_resolving_gives_targets_and_leaves_out_unknown_ids(database: Database) 
     (target,) = found.values()
     names = ("decision_id", "experiment", "epoch", "allocation", "arm", "bucket", "decided_at", "learnable")
     assert found == {row.decision_id: Target(**{name: getattr(row, name) for name in names})}
-    assert (target.exposed_at, target.counts) == (row.decided_at, False)
+    assert target.exposed_at == row.decided_at
 
 
 # --- folding --------------------------------------------------------------------------------------------------------
