@@ -1,7 +1,6 @@
 """What operators do about events in quarantine: look at them, try them again, or let them be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -94,7 +93,7 @@ def discard(database: Database, wanted: Filter, *, actor: str) -> Discarded:
 
 def _open(database: Database, wanted: Filter) -> list[dict[str, Any]]:
     with database.transaction() as connection:
-        return store.page(connection, replace(wanted, state="open"), before=None, limit=MOST_AT_ONCE)
+        return store.open_entries(connection, wanted, MOST_AT_ONCE)
 
 
 def _events(entries: Sequence[Mapping[str, Any]], kind: type[Sent]) -> dict[int, Sent]:

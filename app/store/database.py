@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 # SQLSTATE classes that say "the database is not well", not "the statement is wrong": connection, resources,
-# operator intervention (shutdown, cancelled), system.
-_AWAY = ("08", "53", "57", "58")
+# operator intervention (shutdown, cancelled), system; and a transaction that its client left lying.
+_AWAY = ("08", "53", "57", "58", "25P03")
 # Serialization failure, deadlock, lock not available.
 _TRANSIENT = ("40001", "40P01", "55P03")
 
@@ -124,7 +124,10 @@ class Database:
         pooled.detach()
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = %s", (f"{statement_timeout_s * 1000:.0f}ms",))
+            patience = f"{statement_timeout_s * 1000:.0f}ms"
+            cursor.execute("SET statement_timeout = %s", (patience,))
+            # A process that is frozen in the middle of a transaction must not keep its locks.
+            cursor.execute("SET idle_in_transaction_session_timeout = %s", (patience,))
             # How many rows a JSON parameter holds the planner can only guess. It guesses few, and would then join 1,000
             # events with 1,000 outcomes by comparing each with each: 98 ms instead of 12.
             cursor.execute("SET enable_nestloop = off")

@@ -14,7 +14,7 @@ from app.ids import first_id_at
 from app.store.database import Cursor
 from app.store.tables import arms, quarantine
 
-__all__ = ["Entry", "Filter", "delete_old", "find", "keep", "page", "rejected_by_arm", "settle"]
+__all__ = ["Entry", "Filter", "delete_old", "find", "keep", "open_entries", "page", "rejected_by_arm", "settle"]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -81,6 +81,13 @@ def find(connection: sa.Connection, entry_id: int) -> dict[str, Any] | None:
     """One row, or None."""
     row = connection.execute(sa.select(*_shown()).where(quarantine.c.id == entry_id)).mappings().first()
     return dict(row) if row else None
+
+
+def open_entries(connection: sa.Connection, wanted: Filter, limit: int) -> list[dict[str, Any]]:
+    """Open rows, those first that were seen last longest ago: those that are refused again come last next time."""
+    query = sa.select(*_shown()).where(*wanted.conditions(), quarantine.c.state == "open")
+    rows = connection.execute(query.order_by(quarantine.c.last_seen, quarantine.c.id).limit(limit))
+    return [dict(row) for row in rows.mappings()]
 
 
 def settle(connection: sa.Connection, ids: Collection[int], state: str) -> list[int]:

@@ -1,5 +1,6 @@
 """The driver's errors become ours in one place, and a pool survives the loss of its connections."""
 
+import time
 from collections.abc import Callable
 
 import psycopg2
@@ -216,3 +217,20 @@ def test_one_transaction_inside_another_is_that_one(shared_database: Database) -
     with pytest.raises(ZeroDivisionError):
         write()
     assert query(shared_database, "SELECT to_regclass('inside')") == [(None,)]
+
+
+def test_a_transaction_that_is_left_lying_ends_and_its_connection_counts_as_lost(shared_database: Database) -> None:
+    """A worker that is frozen between two statements does not keep others waiting for its locks."""
+    connection = shared_database.connect_raw(statement_timeout_s=0.2)
+
+    def write_slowly() -> None:
+        with connection.cursor() as cursor, one_transaction(cursor):
+            cursor.execute("LOCK TABLE catalogue")
+            time.sleep(1)
+            cursor.execute("SELECT 1")
+
+    with pytest.raises(psycopg2.Error) as caught:
+        write_slowly()
+    assert is_away(caught.value)
+    assert query(shared_database, "SELECT count(*)::int FROM catalogue") == [(1,)]
+    connection.close()
