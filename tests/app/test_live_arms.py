@@ -12,7 +12,8 @@ from app.ids import new_id
 from app.learning import read_counts
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter, decide
-from app.serving.feedback import FeedbackWriter, Verdict
+from app.serving.feedback import FeedbackWriter
+from app.serving.verdicts import Verdict
 from app.specification import Arm, ArmState, Specification
 from app.store import experiments as store
 from app.store.database import Database, cursor_of
@@ -59,10 +60,10 @@ def journal(database: Database, rows: list[DecisionRow]) -> None:
         assert DecisionWriter(shard=0).write(cursor_of(connection), rows) == rows
 
 
-def reward(database: Database, worker: Allocations, rows: list[DecisionRow]) -> None:
-    """Sends feedback for each decision to a worker, which takes it."""
+def reward(database: Database, rows: list[DecisionRow]) -> None:
+    """Sends feedback for each decision, which is taken."""
     with database.transaction() as connection:
-        writer = FeedbackWriter(worker.specification_of, shard=1)
+        writer = FeedbackWriter(shard=1)
         verdicts = writer.write(cursor_of(connection), [event(row) for row in rows])
     assert verdicts == [Verdict(status="accepted")] * len(rows)
 
