@@ -17,6 +17,7 @@ from rich.console import Console
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
+from app import quarantine
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
@@ -35,6 +36,7 @@ from app.settings import Settings
 from app.store import keys as key_store
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
+from app.store.quarantine import Filter
 from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
@@ -248,6 +250,62 @@ def keys_revoke(prefix: str) -> None:
     with _database(Settings.from_environment()) as database, database.transaction() as connection:
         if not key_store.revoke(connection, prefix):
             raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
+
+
+@main.group("quarantine")
+def quarantine_group() -> None:
+    """Events that could not be used."""
+
+
+@quarantine_group.command("list")
+@click.option("--experiment", help="Only about this one.")
+@click.option("--reason", help="Only with this one.")
+@click.option("--state", default="open", show_default=True, help="open, replayed or discarded.")
+@click.option("--limit", default=100, show_default=True, help="At most; the newest first.")
+def quarantine_list(*, experiment: str | None, reason: str | None, state: str, limit: int) -> None:
+    """Lists entries, the newest first."""
+    wanted = Filter(experiment=experiment, reason=reason, state=state)
+    with _database(Settings.from_environment()) as database:
+        for entry in quarantine.listed(database, wanted, before=None, limit=limit):
+            about = f"{entry['experiment'] or '-'}/{entry['arm'] or '-'}"
+            click.echo(f"{entry['id']:>8} {entry['kind']:8} {about} {entry['reason']}: {entry['detail']}")
+
+
+def _selection(command: Command) -> Command:
+    for option in (
+        click.argument("ids", nargs=-1, type=int),
+        click.option("--experiment", help="Instead of ids: all open ones about this one."),
+        click.option("--reason", help="Instead of ids: all open ones with this one."),
+    ):
+        command = option(command)
+    return command
+
+
+@quarantine_group.command("replay")
+@_selection
+def quarantine_replay(**selection: Any) -> None:  # noqa: ANN401 - click's options
+    """Tries entries again, up to 5,000; exit status 1 if some are rejected again."""
+    with _database(Settings.from_environment()) as database:
+        replayed = quarantine.replay(database, _filter(**selection), actor="cli")
+    for result in replayed.results:
+        click.echo(f"{result.id:>8} {result.status} {result.reason or ''}".rstrip())
+    if any(result.status == "rejected" for result in replayed.results):
+        sys.exit(1)
+
+
+@quarantine_group.command("discard")
+@_selection
+def quarantine_discard(**selection: Any) -> None:  # noqa: ANN401 - click's options
+    """Marks entries as of no use, up to 5,000; they can be seen until they are too old."""
+    with _database(Settings.from_environment()) as database:
+        discarded = quarantine.discard(database, _filter(**selection), actor="cli")
+    click.echo(f"discarded {len(discarded.ids)}")
+
+
+def _filter(*, ids: tuple[int, ...], experiment: str | None, reason: str | None) -> Filter:
+    if bool(ids) == bool(experiment or reason):
+        raise ConfigurationError("Name either ids, or --experiment or --reason")
+    return Filter(ids=ids or None, experiment=experiment, reason=reason)
 
 
 @main.group()

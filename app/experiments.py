@@ -1,7 +1,7 @@
 """Changes of experiments: each one transaction, with its audit entry, its arms and a fresh allocation."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from app import edits
 from app.errors import Conflict, Fault, InvalidInput, NotFound, PreconditionFailed
 from app.learning import publish_allocation, read_evidence
-from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
-from app.store import audit
+from app.specification import Arm, Contract, Specification, State, check, contract_of, epoch_changes, same
+from app.store import audit, contracts
 from app.store import experiments as store
 from app.store.database import Database
 from app.store.experiments import ArmRecord, Experiment
@@ -163,6 +163,7 @@ def _add(connection: sa.Connection, key: str, specification: Specification, *, s
     if not store.add(connection, key, specification, state, secrets.token_bytes(16)):
         return False
     experiment = _existing(store.find(connection, key), key)
+    contracts.save(connection, key, experiment.epoch, contract_of(specification))
     _save_arms(connection, experiment, old=None)
     _allocate(connection, experiment)
     audit.record(connection, actor=actor, action="create", subject=key, after=_as_json(specification))
@@ -192,9 +193,14 @@ def _replace(connection: sa.Connection, old: Experiment, specification: Specific
     """Stores another specification, if it is another."""
     if same(specification, old.specification):
         return
-    _refuse_other_folds(old.specification, specification)
+    earlier = contracts.of_experiment(connection, old.key)
+    _refuse_other_folds(earlier.values(), specification)
     epoch = old.epoch + epoch_changes(old.specification, specification)
+    contract = contract_of(specification)
+    if epoch in earlier:  # events of metrics that are not declared any more may be under way
+        contract = msgspec.structs.replace(contract, metrics=earlier[epoch].metrics | contract.metrics)
     store.replace(connection, old, specification, epoch=epoch)
+    contracts.save(connection, old.key, epoch, contract)
     experiment = _existing(store.find(connection, old.key), old.key)
     _save_arms(connection, experiment, old=old.specification)
     _allocate(connection, experiment)
@@ -202,12 +208,13 @@ def _replace(connection: sa.Connection, old: Experiment, specification: Specific
     audit.record(connection, actor=actor, action="replace", subject=old.key, before=before, after=after)
 
 
-def _refuse_other_folds(old: Specification, new: Specification) -> None:
-    """An outcome must stay the fold of its events, so a metric keeps its aggregation for as long as it is declared."""
+def _refuse_other_folds(earlier: Iterable[Contract], new: Specification) -> None:
+    """An outcome must stay the fold of its events, so a metric keeps its aggregation, also when it was away."""
+    folds = {fold for contract in earlier for fold in contract.metrics.items()}
     faults = [
         Fault("#/reward/aggregation" if metric == new.reward.metric else "#/metrics", _ANOTHER_FOLD.format(metric))
-        for metric in old.metric_keys & new.metric_keys
-        if old.aggregation_of(metric) != new.aggregation_of(metric)
+        for metric, aggregation in folds
+        if new.aggregation_of(metric) not in {None, aggregation}
     ]
     if faults:
         raise InvalidInput(*faults)
@@ -217,7 +224,7 @@ def _save_arms(connection: sa.Connection, experiment: Experiment, *, old: Specif
     """Brings the arms' rows in line with the specification; arms that it no longer has are retired."""
     known = {record.key: record for record in store.arms_of(connection, experiment.key)}
     specification = experiment.specification
-    afresh = old is not None and _meaning(old.reward) != _meaning(specification.reward)
+    afresh = old is not None and _meaning(old) != _meaning(specification)
     records = [
         _arm_record(arm, position, known.get(arm.key), epoch=experiment.epoch, afresh=afresh)
         for position, arm in enumerate(specification.arms)
@@ -244,10 +251,10 @@ def _arm_record(arm: Arm, position: int, old: ArmRecord | None, *, epoch: int, a
     )
 
 
-def _meaning(reward: Reward) -> tuple[Any, ...]:
+def _meaning(specification: Specification) -> tuple[Any, ...]:
     """What an outcome means; when it changes, learning starts afresh."""
-    r = reward
-    return r.metric, r.model, r.bounds, r.missing, r.default, r.window_s, r.aggregation
+    r = specification.reward
+    return specification.exposure, r.metric, r.model, r.bounds, r.missing, r.default, r.window_s, r.aggregation
 
 
 def _allocate(connection: sa.Connection, experiment: Experiment) -> None:

@@ -13,14 +13,17 @@ from app.recommenders import Catalogue, PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
-from app.serving.feedback import FeedbackWriter, Verdict
+from app.serving.exposures import ExposureWriter
+from app.serving.feedback import FeedbackWriter
 from app.serving.health import Health
 from app.serving.journal import Batches, GroupCommit
 from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
+from app.serving.verdicts import Verdict
 from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
+from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 
 __all__ = ["Services"]
@@ -47,6 +50,7 @@ class Services:
     recovery: Recovery
     decisions: DurableLog[DecisionRow, DecisionRow]
     feedback: DurableLog[FeedbackEvent, Verdict]
+    exposures: DurableLog[ExposureEvent, Verdict]
     stopping: threading.Event
     together: Together
 
@@ -74,12 +78,14 @@ class Services:
         functions = PythonFunctions.from_setting(settings.python_recommenders)
         allocations = Allocations(database, health, functions=functions, aside=aside)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
-        decisions, feedback = DecisionWriter(shard=shard), FeedbackWriter(allocations.specification_of, shard=shard)
+        decisions = DecisionWriter(shard=shard)
+        feedback, exposures = FeedbackWriter(shard=shard), ExposureWriter(shard=shard)
         limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
         spooling = Batches(spool.append, limit=limit, budget_s=_SPOOL_BUDGET_S)
         kinds = {
             "decision": Kind(type=DecisionRow, write=decisions.write),
-            "feedback": Kind(type=FeedbackEvent, write=feedback.write, refusal=_refusal),
+            "feedback": Kind(type=FeedbackEvent, write=feedback.write),
+            "exposure": Kind(type=ExposureEvent, write=exposures.write),
         }
         return cls(
             settings=settings,
@@ -103,6 +109,13 @@ class Services:
                 assumed=lambda _: Verdict(status="accepted"),
                 health=health,
             ),
+            exposures=DurableLog(
+                GroupCommit(database, exposures.write, limit=limit, budget_s=budget_s),
+                spooling,
+                encode=partial(encode, "exposure"),
+                assumed=lambda _: Verdict(status="accepted"),
+                health=health,
+            ),
             stopping=threading.Event(),
             together=together,
         )
@@ -118,6 +131,7 @@ class Services:
         self.stopping.set()
         self.decisions.close()
         self.feedback.close()
+        self.exposures.close()
         self.spool.close()
         self.database.close()
 
@@ -132,8 +146,3 @@ class Services:
                 except Exception:  # the next refresh may succeed; until then the last state serves
                     log.exception("cannot refresh")
             self.stopping.wait(self.settings.poll_interval_ms / 1000)
-
-
-def _refusal(verdict: Verdict) -> str | None:
-    """Why an event that was acknowledged unchecked, while the database was away, cannot be used."""
-    return None if verdict.rejection is None else verdict.rejection.reason

@@ -5,7 +5,8 @@ Decoding checks the shape and each value's limits; `faults_of` checks what sever
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ __all__ = [
     "KEY_PATTERN",
     "Arm",
     "ArmState",
+    "Contract",
     "ExperimentRequest",
     "Key",
     "Metric",
@@ -35,10 +37,12 @@ __all__ = [
     "WarmStart",
     "bucket_width",
     "check",
+    "contract_of",
     "epoch_changes",
     "prior_of",
     "priors_of",
     "same",
+    "start_of_bucket",
 ]
 
 # The look-ahead keeps `$` from allowing a line break at the end.
@@ -48,7 +52,7 @@ ItemId = Annotated[str, Meta(min_length=1, max_length=256)]
 UnitId = Annotated[str, Meta(min_length=1, max_length=256, description="Who is served: 1 to 256 characters")]
 State = Literal["draft", "running", "paused", "stopped"]
 ArmState = Literal["active", "draining", "retired"]
-Aggregation = Literal["any", "sum", "max", "first", "last"]
+Aggregation = Literal["any", "sum", "max", "mean", "first", "last"]
 Bound = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 # Widths of the statistics' time buckets, in seconds. At most a tenth of the attribution window, so that "mature" is
@@ -97,7 +101,7 @@ class Reward(_Part, frozen=True, kw_only=True):
     window_s: Annotated[float, Meta(ge=1, le=2_592_000, description="Attribution window, seconds")] = 1800.0
     late_until_s: Annotated[
         float,
-        Meta(ge=0, le=31_536_000, description="How long after the exposure feedback is taken at all, seconds"),
+        Meta(ge=0, le=31_536_000, description="How long after the decision feedback is taken at all, seconds"),
     ] = 604_800.0
     aggregation: Aggregation | None = None  # null: what suits the model, and is said in every answer
 
@@ -161,7 +165,10 @@ class Specification(_Part, frozen=True, kw_only=True):
         Literal["request", "unit"],
         Meta(description="unit: a unit keeps its arm while the arm's share does not fall"),
     ] = "request"
-    exposure: Literal["decision"] = "decision"
+    exposure: Annotated[
+        Literal["decision", "confirmed"],
+        Meta(description="confirmed: a decision counts as an exposure once the frontend says that it was shown"),
+    ] = "decision"
     ack: Annotated[
         Literal["committed", "queued"],
         Meta(description="queued: decisions are answered before they are committed; what a killed worker had is lost"),
@@ -203,6 +210,45 @@ class Specification(_Part, frozen=True, kw_only=True):
         if metric == self.reward.metric:
             return self.reward.aggregation
         return next((m.aggregation for m in self.metrics if m.key == metric), None)
+
+
+class Contract(Struct, frozen=True, kw_only=True):
+    """What the feedback about one epoch's decisions is judged by, whatever the specification says by now."""
+
+    reward: Reward
+    metrics: dict[str, Aggregation]  # all that were declared during the epoch, the reward's among them
+    memory: AnyMemory = Everything()
+
+    @property
+    def reward_model(self) -> RewardModel:
+        """The kind of reward."""
+        return self.reward.reward_model
+
+    @property
+    def bucket_s(self) -> float:
+        """Width of the statistics' time buckets, seconds."""
+        return bucket_width(self.reward, self.memory)
+
+    def late_at(self, exposed_at: datetime) -> datetime:
+        """End of the attribution window: what comes after it is late."""
+        return exposed_at + _seconds(self.reward.window_s)
+
+    def closed_at(self, decided_at: datetime) -> datetime:
+        """Until when events are taken. Not from the exposure, so that it does not matter which event comes first."""
+        return decided_at + _seconds(self.reward.late_until_s)
+
+
+@cache
+def _seconds(number: float) -> timedelta:
+    """Of the few numbers that experiments have; each event asks."""
+    return timedelta(seconds=number)
+
+
+def contract_of(specification: Specification) -> Contract:
+    """What feedback is judged by while a specification is in force."""
+    folds = {key: specification.aggregation_of(key) for key in specification.metric_keys}
+    metrics = {key: aggregation for key, aggregation in folds.items() if aggregation is not None}  # none is None
+    return Contract(reward=specification.reward, metrics=metrics, memory=specification.memory)
 
 
 def check(specification: Specification) -> None:
@@ -257,6 +303,11 @@ def bucket_width(reward: Reward, memory: AnyMemory = _EVERYTHING) -> float:
     """Width of the statistics' time buckets in seconds: at most a tenth of attribution window and memory's unit."""
     widest = max(min(reward.window_s, memory.unit_s) / 10, _BUCKET_WIDTHS[-1])
     return next(width for width in _BUCKET_WIDTHS if width <= widest)
+
+
+def start_of_bucket(moment: datetime, width_s: float) -> datetime:
+    """Start of the statistics' time bucket that a moment lies in."""
+    return datetime.fromtimestamp(moment.timestamp() // width_s * width_s, UTC)
 
 
 def epoch_changes(old: Specification, new: Specification) -> bool:
@@ -340,10 +391,16 @@ def _reward_faults(reward: Reward) -> Iterator[Fault]:
 
 
 def _aggregation_faults(reward: Reward, model: RewardModel) -> Iterator[Fault]:
-    fits = [*["any"] * (model.kind == _YES_OR_NO), *["sum"] * model.adds_up, "max", "first", "last"]
-    if reward.aggregation not in fits:
-        detail = f"{reward.aggregation} cannot make one {model.kind} reward of several; choose {', '.join(fits)}"
+    fitting = {"any": model.kind == _YES_OR_NO, "sum": model.adds_up, "mean": not _has_gaps(model)}
+    if not fitting.get(str(reward.aggregation), True):
+        others = ", ".join([word for word, fits in fitting.items() if fits] + ["max", "first", "last"])
+        detail = f"{reward.aggregation} cannot make one {model.kind} reward of several; choose one of {others}"
         yield Fault("#/reward/aggregation", detail)
+
+
+def _has_gaps(model: RewardModel) -> bool:
+    """Whether a mean of rewards may be no reward: so it is with 0 or 1, and with counts."""
+    return model.accepts(0) and model.accepts(1) and not model.accepts(0.5)
 
 
 def _metric_faults(specification: Specification) -> Iterator[Fault]:

@@ -52,7 +52,12 @@ POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "  with the default floor": {"kind": "thompson_sampling", "warm_up": 0},
     "  with the default warm-up": {"kind": "thompson_sampling", "min_propensity": 0},
     "  with both: the service's default": {"kind": "thompson_sampling"},
+    "top-two, β = ½": {"kind": "top_two", **PLAIN},
+    "KL-UCB": {"kind": "ucb", "variant": "kl_ucb", **PLAIN},
+    "UCB1": {"kind": "ucb", "variant": "ucb1", **PLAIN},
     "ε-greedy, ε = 0.1": {"kind": "epsilon_greedy", "epsilon": 0.1, **PLAIN},
+    "ε-greedy, ε = min(1, 5K/(0.1² t))": {"kind": "epsilon_greedy", "epsilon": {"c": 5, "d": 0.1}, **PLAIN},
+    "softmax, τ = 0.01": {"kind": "softmax", "temperature": 0.01, **PLAIN},
     "uniform": {"kind": "fixed", "probabilities": {str(arm): 1 / RATES.size for arm in range(RATES.size)}},
 }
 

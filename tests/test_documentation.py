@@ -9,16 +9,27 @@ import msgspec
 import pytest
 
 from app import create_app
-from app.api.schemas import FeedbackRequest, ItemRequest, PinRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import (
+    ExposureRequest,
+    FeedbackRequest,
+    ItemRequest,
+    PinRequest,
+    QuarantineSelection,
+    RecommendationAnswer,
+    RecommendationRequest,
+)
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.memory import AnyMemory
+from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
+from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
 from app.specification import Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
+from app.store.tables import quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
@@ -30,6 +41,10 @@ _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
     FeedbackRequest,
+    ExposureRequest,
+    QuarantineSelection,
+    Replayed,
+    Result,
     ArmReport,
     Outcomes,
     ExperimentRequest,
@@ -64,10 +79,16 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
     app = create_app(Services.build(Settings(), "postgresql://nobody@nowhere/nothing"))
     expected = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:any\([^)]*\):|uuid:|path:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:any\([^)]*\):|uuid:|path:|int:)?(\w+)>", r"{\1}", rule.rule)
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected
+
+
+def test_each_reason_for_quarantine_is_documented() -> None:
+    """With every column that operators see."""
+    words = [*get_args(Reason), *(column.name for column in quarantine.c if column.name != "fingerprint")]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 
 @pytest.mark.parametrize("shape", _SHAPES)

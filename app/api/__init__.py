@@ -2,7 +2,19 @@
 
 from flask import Flask
 
-from app.api import arms, decisions, experiments, feedback, health, items, overrides, problems, recommendations
+from app.api import (
+    arms,
+    decisions,
+    experiments,
+    exposures,
+    feedback,
+    health,
+    items,
+    overrides,
+    problems,
+    quarantine,
+    recommendations,
+)
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -10,12 +22,24 @@ from app.services import Services
 
 __all__ = ["FAST", "install"]
 
-_RESOURCES = (recommendations, feedback, experiments, arms, overrides, items, decisions, health)
+_RESOURCES = (
+    recommendations,
+    feedback,
+    exposures,
+    quarantine,
+    experiments,
+    arms,
+    overrides,
+    items,
+    decisions,
+    health,
+)
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
     "/v1/recommendations": FastRoute(Scope.DECIDE, recommendations.recommend),
     "/v1/recommendations/batch": FastRoute(Scope.DECIDE, recommendations.recommend_batch),
     "/v1/feedback": FastRoute(Scope.REWARD, feedback.take_feedback),
+    "/v1/exposures": FastRoute(Scope.REWARD, exposures.take_exposures),
 }
 _LARGEST_BODY = 1024 * 1024
 

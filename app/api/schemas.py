@@ -1,7 +1,7 @@
 """Shapes of requests and answers: decoding checks them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
@@ -9,18 +9,22 @@ from msgspec import Meta, Raw, Struct
 from app.items import ItemRequest
 from app.recommenders import MAX_ITEMS, Item
 from app.serving.durability import Durability
+from app.serving.verdicts import Status
 from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
     "BatchRequest",
+    "BulkExposures",
     "BulkFeedback",
+    "EventAnswer",
     "ExperimentView",
-    "FeedbackAnswer",
+    "ExposureRequest",
     "FeedbackRequest",
     "ItemRequest",
     "ItemsRequest",
     "NewExperiment",
     "PinRequest",
+    "QuarantineSelection",
     "RecommendationAnswer",
     "RecommendationRequest",
 ]
@@ -86,10 +90,31 @@ class BulkFeedback(_Body, frozen=True, kw_only=True):
     events: Annotated[list[Raw], Meta(max_length=5000)]
 
 
-class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ExposureRequest(_Body, frozen=True, kw_only=True):
+    """A unit was shown one decision."""
+
+    decision_id: UUID
+    occurred_at: Moment | None = None  # null: now
+
+
+class BulkExposures(_Body, frozen=True, kw_only=True):
+    """Several confirmations; each is decoded by itself, as feedback is."""
+
+    exposures: Annotated[list[Raw], Meta(max_length=5000)]
+
+
+class QuarantineSelection(_Body, frozen=True, kw_only=True):
+    """Which open entries are meant: these, or all of an experiment, of a reason, or of both."""
+
+    ids: Annotated[list[Annotated[int, Meta(ge=1, le=2**53)]], Meta(min_length=1, max_length=5000)] | None = None
+    experiment: Key | None = None
+    reason: Text | None = None
+
+
+class EventAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one event."""
 
-    status: Literal["accepted", "duplicate", "unmatched", "rejected"]
+    status: Status
     reason: str | None = None
     durability: Durability | None = None  # null: nothing was recorded
 

@@ -132,10 +132,6 @@ class Allocations:
             raise NotFound(f"There is no experiment {key!r}; PUT /v1/experiments/{key} makes one")
         return served
 
-    def specification_of(self, key: str) -> Specification:
-        """The specification of one experiment; see `find`."""
-        return self.find(key).specification
-
     def reload(self, key: str) -> None:
         """Loads one experiment now: this worker has just changed it."""
         self._load([key])

@@ -12,6 +12,7 @@ import msgspec
 from app.errors import Conflict
 from app.recommenders import Item, Query, Recommendation, RecommenderFailed
 from app.serving.allocations import Served
+from app.specification import start_of_bucket
 from app.store import decisions as store
 from app.store.database import Cursor
 from app.store.decisions import DecisionRow
@@ -89,13 +90,14 @@ def decide(
         propensity=choice.propensity,
         reason="fallback" if fallen_back else choice.reason,
         learnable=choice.reason in _LEARNABLE and not fallen_back,
-        bucket=_bucket(now, served.bucket_s),
+        bucket=start_of_bucket(now, served.bucket_s),
         decided_at=now,
         context=context,
         items=tuple(item.item_id for item in recommendation.items),
         scores=tuple(item.score for item in recommendation.items),
         payload=recommendation.payload,
         latency_ms=(time.perf_counter() - started) * 1000,
+        awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
     )
 
 
@@ -133,8 +135,3 @@ def _recommend(served: Served, arm: int, query: Query) -> tuple[Recommendation, 
             query = msgspec.structs.replace(query, patience=_FALLBACK_PATIENCE)
     fallback = served.specification.fallback[: query.k]
     return Recommendation(items=tuple(Item(item_id) for item_id in fallback)), None
-
-
-def _bucket(moment: datetime, width_s: float) -> datetime:
-    """Start of the statistics' time bucket that a moment lies in."""
-    return datetime.fromtimestamp(moment.timestamp() // width_s * width_s, UTC)

@@ -37,12 +37,13 @@ WITH fine AS MATERIALIZED (
     WHERE (s.experiment, s.epoch, s.arm, s.metric, s.bucket, s.shard)
         = (f.experiment, f.epoch, f.arm, f.metric, f.bucket, f.shard)
 )
-INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
+INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares, corrected)
 SELECT experiment, epoch, arm, metric, date_bin(:width, bucket, :origin) AS coarse, -1, sum(n), sum(sum),
-       sum(sum_of_squares)
+       sum(sum_of_squares), sum(corrected)
 FROM fine GROUP BY experiment, epoch, arm, metric, coarse ORDER BY experiment, epoch, arm, metric, coarse
 ON CONFLICT (experiment, epoch, arm, metric, bucket, shard) DO UPDATE SET
-    n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares
+    n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares,
+    corrected = s.corrected + excluded.corrected
 """)
 
 # Counts are kept per allocation until they are mature. Then the allocations are folded into one row, allocation 0,

@@ -19,6 +19,7 @@ class ArmCounts:
     fallbacks: int
     mature: int  # exposures whose attribution window has passed
     observed: int  # outcomes that feedback was given for
+    corrected: int  # of these, those that were given none within the attribution window
     mature_observed: int
     sum: float
     sum_of_squares: float
@@ -51,7 +52,8 @@ WITH counted AS (
     WHERE a.experiment = :experiment AND c.bucket >= :since
     GROUP BY a.key
 ), rewarded AS (
-    SELECT a.key, sum(s.n)::bigint AS observed, sum(s.sum) AS sum, sum(s.sum_of_squares) AS sum_of_squares,
+    SELECT a.key, sum(s.n)::bigint AS observed, sum(s.corrected)::bigint AS corrected,
+           sum(s.sum) AS sum, sum(s.sum_of_squares) AS sum_of_squares,
            sum(s.n) FILTER (WHERE s.bucket <= :mature_bucket)::bigint AS mature_observed,
            sum(s.sum) FILTER (WHERE s.bucket <= :mature_bucket) AS mature_sum,
            sum(s.sum_of_squares) FILTER (WHERE s.bucket <= :mature_bucket) AS mature_sum_of_squares
@@ -62,7 +64,7 @@ WITH counted AS (
 )
 SELECT a.key AS arm, a.state,
        coalesce(decisions, 0) AS decisions, coalesce(exposures, 0) AS exposures, coalesce(fallbacks, 0) AS fallbacks,
-       coalesce(mature, 0) AS mature, coalesce(observed, 0) AS observed,
+       coalesce(mature, 0) AS mature, coalesce(observed, 0) AS observed, coalesce(corrected, 0) AS corrected,
        coalesce(mature_observed, 0) AS mature_observed,
        coalesce(sum, 0) AS sum, coalesce(sum_of_squares, 0) AS sum_of_squares,
        coalesce(mature_sum, 0) AS mature_sum, coalesce(mature_sum_of_squares, 0) AS mature_sum_of_squares

@@ -15,7 +15,7 @@ from app.experiments import Action
 from app.learning import read_counts
 from app.recommenders import Payload, Static
 from app.specification import Arm, Metric, Override, Reward, Specification, State
-from app.store import allocations, audit
+from app.store import allocations, audit, contracts
 from app.store import experiments as store
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
@@ -529,3 +529,36 @@ def test_a_metric_keeps_its_aggregation(database: Database, changed: Specificati
     with pytest.raises(InvalidInput) as refused:
         put(database, "home", changed)
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_a_metric_that_was_away_keeps_its_aggregation(shared_database: Database, key: str) -> None:
+    """Declared again under its old key it must be folded as before; its outcomes of then are still there."""
+    revenue = Metric(key="revenue", aggregation="sum")
+    put(shared_database, key, with_arms(metrics=(revenue,)))
+    put(shared_database, key, with_arms(flag("a", 9), flag("b", 2)))
+    with pytest.raises(InvalidInput) as caught:
+        put(shared_database, key, with_arms(metrics=(replace(revenue, aggregation="max"),)))
+    assert [fault.pointer for fault in caught.value.faults] == ["#/metrics"]
+    assert put(shared_database, key, with_arms(metrics=(revenue,))).version == 3
+
+
+def test_each_epoch_keeps_what_its_feedback_is_judged_by(shared_database: Database, key: str) -> None:
+    """A contract has the reward of its epoch, and every metric that was declared during it."""
+    one, two = (Metric(key=metric, aggregation="sum") for metric in ("one", "two"))
+    put(shared_database, key, with_arms(metrics=(one,)))
+    put(shared_database, key, with_arms(metrics=(two,)))
+    put(shared_database, key, with_arms(metrics=(two,), reward=replace(EXPLICIT, window_s=7.0)))
+    with shared_database.transaction() as connection:
+        found = contracts.of_experiment(connection, key)
+    assert {epoch: (contract.reward.window_s, set(contract.metrics)) for epoch, contract in found.items()} == {
+        1: (1800.0, {"click", "one", "two"}),
+        2: (7.0, {"click", "two"}),
+    }
+
+
+def test_another_kind_of_exposure_lets_every_arm_learn_afresh(shared_database: Database, key: str) -> None:
+    """Rates among those who saw something and among those who may have are not comparable."""
+    put(shared_database, key, TWO)
+    changed = put(shared_database, key, with_arms(exposure="confirmed"))
+    assert changed.epoch == 2
+    assert [arm.since_epoch for arm in arms(shared_database, key).values()] == [2, 2]

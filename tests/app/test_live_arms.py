@@ -12,7 +12,8 @@ from app.ids import new_id
 from app.learning import read_counts
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter, decide
-from app.serving.feedback import FeedbackWriter, Verdict
+from app.serving.feedback import FeedbackWriter
+from app.serving.verdicts import Verdict
 from app.specification import Arm, ArmState, Specification
 from app.store import experiments as store
 from app.store.database import Database, cursor_of
@@ -59,10 +60,10 @@ def journal(database: Database, rows: list[DecisionRow]) -> None:
         assert DecisionWriter(shard=0).write(cursor_of(connection), rows) == rows
 
 
-def reward(database: Database, worker: Allocations, rows: list[DecisionRow]) -> None:
-    """Sends feedback for each decision to a worker, which takes it."""
+def reward(database: Database, rows: list[DecisionRow]) -> None:
+    """Sends feedback for each decision, which is taken."""
     with database.transaction() as connection:
-        writer = FeedbackWriter(worker.specification_of, shard=1)
+        writer = FeedbackWriter(shard=1)
         verdicts = writer.write(cursor_of(connection), [event(row) for row in rows])
     assert verdicts == [Verdict(status="accepted")] * len(rows)
 
@@ -88,7 +89,7 @@ def test_nothing_in_flight_is_lost_when_an_arm_goes(
     assert of_b > 5
     experiments.patch(shared_database, key, CHANGES[change], if_match=None, actor="x")
     journal(shared_database, made)
-    reward(shared_database, Allocations(shared_database), made)
+    reward(shared_database, made)
     assert disagreements(shared_database) == []
     expected = {arm: sum(row.arm == arm for row in made) for arm in "abc"}
     assert learned(shared_database, key) == {**expected, "b": 0 if change == "another recommender" else of_b}
@@ -108,11 +109,11 @@ def test_a_worker_that_has_not_heard_yet_decides_as_before(shared_database: Data
     assert {row.arm for row in late} == {"a", "b", "c"}
     assert {row.payload for row in late if row.arm == "b"} == {2}
     journal(shared_database, late)
-    reward(shared_database, worker, late)
+    reward(shared_database, late)
     worker.refresh()
     after = deal(worker, key, 200)
     journal(shared_database, after)
-    reward(shared_database, worker, after)
+    reward(shared_database, after)
     assert {(row.epoch, row.allocation) for row in after} == {(2, 2)}
     assert {row.payload for row in after if row.arm == "b"} == ({"new"} if change == "another recommender" else set())
     assert disagreements(shared_database) == []
