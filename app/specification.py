@@ -409,7 +409,8 @@ def _metric_faults(specification: Specification) -> Iterator[Fault]:
         if metric.key in seen:
             yield Fault(f"#/metrics/{index}/key", f"{metric.key!r} occurs twice")
         if metric.key == specification.reward.metric and metric.aggregation != specification.reward.aggregation:
-            yield Fault(f"#/metrics/{index}/aggregation", "differs from the reward's, which is the same metric")
+            detail = f"differs from {specification.reward.aggregation}, the reward's, which is the same metric"
+            yield Fault(f"#/metrics/{index}/aggregation", detail)
         seen[metric.key] = metric
 
 

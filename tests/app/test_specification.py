@@ -372,7 +372,7 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "the reward's metric": (
         two(metrics=(Metric(key="click", aggregation="sum"),)),
         "#/metrics/0/aggregation",
-        "differs from the reward's",
+        "differs from any, the reward's",
     ),
     "floor": (
         two(arms=MANY, policy=ThompsonSampling(min_propensity=0.1)),
