@@ -289,10 +289,7 @@ def priors_of(specification: Specification) -> list[Struct]:
     start = specification.warm_start
     if start is None:
         return [prior_of(specification, arm) for arm in specification.arms]
-    keys = [key for key in specification.arm_keys if key in start.split]
-    split = tuple(start.split[key] for key in keys)
-    *made, usual = _warm_priors(specification.reward, split, start.mean, start.weight, start.deviation)
-    shared = dict(zip(keys, made, strict=True))
+    shared, usual = _split_priors(specification, start)
     return [
         prior_of(specification, arm) if arm.prior is not None else shared.get(arm.key, usual)
         for arm in specification.arms
@@ -464,9 +461,17 @@ def _warm_start_faults(specification: Specification, start: WarmStart) -> Iterat
         return
     if _model_of(specification.reward) is not None and len(set(keys)) == len(keys):
         try:
-            priors_of(specification)
+            _split_priors(specification, start)
         except ValueError as error:
             yield Fault("#/warm_start", str(error))
+
+
+def _split_priors(specification: Specification, start: WarmStart) -> tuple[dict[str, Struct], Struct]:
+    """The prior of each arm in the split, by its key, and that of all others."""
+    keys = [key for key in specification.arm_keys if key in start.split]
+    split = tuple(start.split[key] for key in keys)
+    *made, usual = _warm_priors(specification.reward, split, start.mean, start.weight, start.deviation)
+    return dict(zip(keys, made, strict=True)), usual
 
 
 @lru_cache(maxsize=256)  # every pass of the learner asks again

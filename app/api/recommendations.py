@@ -81,11 +81,11 @@ def recommend_batch(services: Services, data: bytes) -> dict[str, list[Recommend
 
 
 def _decide_all(services: Services, asked: Mapping[int, _Asked]) -> list[tuple[int, DecisionRow | CroupierError]]:
-    """Decides each request: those that may wait for a recommender outside together, the others on the way."""
+    """Decides each request: most one after the other, then together those that may wait for a recommender outside."""
+    at_once = [(index, _try(one)) for index, one in asked.items() if not one.served.waits]
     waiting = [index for index, one in asked.items() if one.served.waits]
     outcomes = services.together([partial(_try, asked[index]) for index in waiting])
-    at_once = [(index, _try(one)) for index, one in asked.items() if not one.served.waits]
-    return [*zip(waiting, outcomes, strict=True), *at_once]
+    return [*at_once, *zip(waiting, outcomes, strict=True)]
 
 
 def _try(asked: _Asked) -> DecisionRow | CroupierError:

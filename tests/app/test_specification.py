@@ -503,6 +503,13 @@ def test_an_arm_without_a_share_leaves_the_split_as_it_was() -> None:
     assert shares.tolist() == [0, 0.2, 0.8, 0]
 
 
+def test_all_faults_beside_a_split_are_told() -> None:
+    """A wrong prior of an arm without a share hides nothing else."""
+    arms = (Arm(key="a"), Arm(key="new", prior={"alpha": 0.0}))
+    spec = Specification(arms=arms, control="c", warm_start=WarmStart(split={"a": 1.0}, mean=0.1))
+    assert faults(spec).keys() == {"#/control", "#/arms/1/prior"}
+
+
 def test_the_split_to_start_with_becomes_priors() -> None:
     """Before any outcome the arms are the best with the probabilities that the split gives them, in their order."""
     spec = two(warm_start=WarmStart(split={"b": 0.8, "a": 0.2}, mean=0.1))
