@@ -241,7 +241,7 @@ def _reasons(arms: list[ArmReport], *, is_reward: bool) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for index, arm in enumerate(arms):
         without_model = "only the reward has a model to believe in"
-        no_belief = "no outcome to learn from yet" if is_reward else without_model
+        no_belief = "no outcome to learn from: none yet, or none within the memory" if is_reward else without_model
         no_contender = f"the arm is {arm.state}: it cannot be chosen" if is_reward else without_model
         causes = {
             "mean": no_belief,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import force_setattr
 
 from app.errors import Fault, InvalidInput
 from app.memory import AnyMemory, Everything
@@ -18,7 +19,7 @@ from app.recommenders import AnyRecommender, Payload
 from bandits.policy import AnyPolicy, floor
 from bandits.posteriors import REWARD_MODELS, RewardModel
 from bandits.thompson import ThompsonSampling
-from bandits.warm_start import warm_priors
+from bandits.warm_start import usual_prior, warm_priors
 
 __all__ = [
     "KEY_PATTERN",
@@ -59,10 +60,18 @@ Bound = Annotated[float, Meta(ge=-1e12, le=1e12)]
 # grain.
 _BUCKET_WIDTHS = (60.0, 30.0, 10.0, 5.0, 1.0, 0.5, 0.1)
 _EVERYTHING = Everything()
+_YES_OR_NO = "bernoulli"  # the one model of which `any` is an outcome
 
 # Of all overrides together: every change of an experiment is audited with the whole of it.
 _MOST_UNITS = 10_000
 _ROUNDING = 1e-9  # ten times 0.1 is not 1
+
+
+def _usual_aggregation(model: str) -> Aggregation:
+    """What suits a reward model: values that add up are added, of others the last counts; yes or no is yes once."""
+    if model == _YES_OR_NO or model not in REWARD_MODELS:
+        return "any"
+    return "sum" if REWARD_MODELS[model].adds_up else "last"
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +103,11 @@ class Reward(_Part, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=31_536_000, description="How long after the decision feedback is taken at all, seconds"),
     ] = 604_800.0
-    aggregation: Aggregation = "any"
+    aggregation: Aggregation | None = None  # null: what suits the model, and is said in every answer
+
+    def __post_init__(self) -> None:
+        if self.aggregation is None:
+            force_setattr(self, "aggregation", _usual_aggregation(self.model))
 
     @property
     def reward_model(self) -> RewardModel:
@@ -124,7 +137,10 @@ class Override(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WarmStart(_Part, frozen=True, kw_only=True):
-    """The split to start with, as priors: before any outcome each arm is the best with its share as probability."""
+    """The split to start with, as priors: before any outcome each of its arms is the best with its share's probability.
+
+    An arm that is not in it, such as one that came later, has a prior of its own or starts with `mean` and `weight`.
+    """
 
     split: dict[Key, Annotated[float, Meta(ge=0, le=1)]]
     mean: float  # usual mean reward: about what the split has earned
@@ -230,9 +246,9 @@ def _seconds(number: float) -> timedelta:
 
 def contract_of(specification: Specification) -> Contract:
     """What feedback is judged by while a specification is in force."""
-    declared = {metric.key: metric.aggregation for metric in specification.metrics}
-    reward = specification.reward
-    return Contract(reward=reward, metrics={**declared, reward.metric: reward.aggregation}, memory=specification.memory)
+    folds = {key: specification.aggregation_of(key) for key in specification.metric_keys}
+    metrics = {key: aggregation for key, aggregation in folds.items() if aggregation is not None}  # none is None
+    return Contract(reward=specification.reward, metrics=metrics, memory=specification.memory)
 
 
 def check(specification: Specification) -> None:
@@ -261,7 +277,10 @@ def prior_of(specification: Specification, arm: Arm) -> Struct:
 
 
 def priors_of(specification: Specification) -> list[Struct]:
-    """The prior of each arm's mean reward: from the split to start with, if there is one, or the arm's own.
+    """The prior of each arm's mean reward: from the split to start with, if it has a share of one, or the arm's own.
+
+    Arms that are not in the split and have no prior, such as one that came later, get the split's usual mean and
+    weight, so what the others believe stays as it is.
 
     Raises:
         InvalidInput: an arm's is no prior of the reward model.
@@ -270,8 +289,11 @@ def priors_of(specification: Specification) -> list[Struct]:
     start = specification.warm_start
     if start is None:
         return [prior_of(specification, arm) for arm in specification.arms]
-    split = tuple(start.split[key] for key in specification.arm_keys)
-    return list(_warm_priors(specification.reward, split, start.mean, start.weight, start.deviation))
+    shared, usual = _split_priors(specification, start)
+    return [
+        prior_of(specification, arm) if arm.prior is not None else shared.get(arm.key, usual)
+        for arm in specification.arms
+    ]
 
 
 def bucket_width(reward: Reward, memory: AnyMemory = _EVERYTHING) -> float:
@@ -359,18 +381,18 @@ def _reward_faults(reward: Reward) -> Iterator[Fault]:
     model = _model_of(reward)
     if model is not None and not model.accepts(reward.default):
         yield Fault("#/reward/default", f"{reward.default:g} is no {model.kind} reward; it must be {model.values}")
-    if model is not None and reward.aggregation == "sum" and not model.adds_up:
-        yield Fault(
-            "#/reward/aggregation", f"the sum of two {model.kind} rewards is none; choose any, max, first or last"
-        )
-    if model is not None and reward.aggregation == "any" and not (model.accepts(0) and model.accepts(1)):
-        yield Fault("#/reward/aggregation", f"any makes 0 or 1 of rewards that must be {model.values}; choose another")
-    if model is not None and reward.aggregation == "mean" and _has_gaps(model):
-        yield Fault(
-            "#/reward/aggregation", f"the mean of two {model.kind} rewards may be none; choose any, max, first or last"
-        )
+    if model is not None:
+        yield from _aggregation_faults(reward, model)
     if reward.late_until_s < reward.window_s:
         yield Fault("#/reward/late_until_s", "must be at least window_s")
+
+
+def _aggregation_faults(reward: Reward, model: RewardModel) -> Iterator[Fault]:
+    fitting = {"any": model.kind == _YES_OR_NO, "sum": model.adds_up, "mean": not _has_gaps(model)}
+    if not fitting.get(str(reward.aggregation), True):
+        others = ", ".join([word for word, fits in fitting.items() if fits] + ["max", "first", "last"])
+        detail = f"{reward.aggregation} cannot make one {model.kind} reward of several; choose one of {others}"
+        yield Fault("#/reward/aggregation", detail)
 
 
 def _has_gaps(model: RewardModel) -> bool:
@@ -384,7 +406,8 @@ def _metric_faults(specification: Specification) -> Iterator[Fault]:
         if metric.key in seen:
             yield Fault(f"#/metrics/{index}/key", f"{metric.key!r} occurs twice")
         if metric.key == specification.reward.metric and metric.aggregation != specification.reward.aggregation:
-            yield Fault(f"#/metrics/{index}/aggregation", "differs from the reward's, which is the same metric")
+            detail = f"differs from {specification.reward.aggregation}, the reward's, which is the same metric"
+            yield Fault(f"#/metrics/{index}/aggregation", detail)
         seen[metric.key] = metric
 
 
@@ -429,25 +452,36 @@ def _named_unit_faults(overrides: Sequence[Override]) -> Iterator[Fault]:
 def _warm_start_faults(specification: Specification, start: WarmStart) -> Iterator[Fault]:
     keys = specification.arm_keys
     for index, arm in enumerate(specification.arms):
-        if arm.prior is not None:
-            yield Fault(f"#/arms/{index}/prior", "warm_start makes every arm's prior; leave out one of the two")
-    if start.split.keys() != set(keys):
-        wrong = ", ".join(sorted(start.split.keys() ^ set(keys)))
-        yield Fault(
-            "#/warm_start/split", f"needs each arm and no other; of these there is one too many or few: {wrong}"
-        )
-    elif _model_of(specification.reward) is not None and len(set(keys)) == len(keys):
+        if arm.prior is not None and arm.key in start.split:
+            yield Fault(f"#/arms/{index}/prior", "its share in warm_start makes its prior; leave out one of the two")
+    strangers = sorted(start.split.keys() - set(keys))
+    for key in strangers:
+        yield Fault("#/warm_start/split", f"{key!r} is no arm; the arms are {', '.join(keys)}")
+    if strangers:
+        return
+    if _model_of(specification.reward) is not None and len(set(keys)) == len(keys):
         try:
-            priors_of(specification)
+            _split_priors(specification, start)
         except ValueError as error:
             yield Fault("#/warm_start", str(error))
+
+
+def _split_priors(specification: Specification, start: WarmStart) -> tuple[dict[str, Struct], Struct]:
+    """The prior of each arm in the split, by its key, and that of all others."""
+    keys = [key for key in specification.arm_keys if key in start.split]
+    split = tuple(start.split[key] for key in keys)
+    *made, usual = _warm_priors(specification.reward, split, start.mean, start.weight, start.deviation)
+    return dict(zip(keys, made, strict=True)), usual
 
 
 @lru_cache(maxsize=256)  # every pass of the learner asks again
 def _warm_priors(
     reward: Reward, split: tuple[float, ...], mean: float, weight: float, deviation: float | None
 ) -> tuple[Struct, ...]:
-    return tuple(warm_priors(reward.reward_model, split, mean=mean, weight=weight, deviation=deviation))
+    """The priors of the arms in the split, and behind them that of all others."""
+    model = reward.reward_model
+    made = warm_priors(model, split, mean=mean, weight=weight, deviation=deviation)
+    return *made, usual_prior(model, mean=mean, weight=weight, deviation=deviation)
 
 
 class ExperimentRequest(Specification, frozen=True, kw_only=True):
