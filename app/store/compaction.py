@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from app.memory import AnyMemory, Everything
+from app.specification import AnyMemory, Everything
 
 __all__ = ["compact", "grains"]
 

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from app import learner
 from app.learning import Evidence, allocation_of, last_mature_bucket, read_evidence
-from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.monitor import compact_all
 from app.reports import arms_report
-from app.specification import Reward, Specification, bucket_width
+from app.specification import AnyMemory, Decay, Everything, Reward, SlidingWindow, Specification, bucket_width
 from app.store import allocations, compaction, experiments, partitions
 from app.store.database import Database
 from app.store.decisions import DecisionRow

@@ -11,16 +11,19 @@ from msgspec.structs import replace
 
 from app.errors import InvalidInput
 from app.learning import start_of
-from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.recommenders import Payload, Popular, Random, Similar, Static
 from app.specification import (
     Aggregation,
+    AnyMemory,
     Arm,
     ArmState,
+    Decay,
+    Everything,
     ExperimentRequest,
     Metric,
     Override,
     Reward,
+    SlidingWindow,
     Specification,
     State,
     WarmStart,
