@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import choose, growth, serving
+from benchmarks import choose, drift, growth, quality, serving
 
-_ALL = (choose.main, serving.main, growth.main)
+_ALL = (choose.main, quality.main, drift.main, serving.main, growth.main)
 
 
 def main() -> int:
