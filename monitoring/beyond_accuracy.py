@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.exposure import entropy, exposure, gini
-from monitoring.lists import Block, FloatArray, IntArray, ItemSets, ListMetric, Sets, blocks, per_list
+from monitoring.lists import Block, FloatArray, IntArray, ItemSets, ListMetric, Sets, blocks, one_set_each, per_list
 from monitoring.popularity import Popularity
 from monitoring.vectors import UnitVectors
 
@@ -142,7 +142,7 @@ def novelty(recommended: npt.ArrayLike, popularity: Popularity, k: int) -> Novel
 
 
 def intra_list_diversity(recommended: npt.ArrayLike, vectors: npt.ArrayLike, k: int) -> IntraListDiversity:
-    """Mean of 1 − cosine over the pairs of each list's items, within [0, 2]: Ziegler et al. (2005), section 3.3.
+    """Mean of 1 − cosine over the pairs of each list's items, within [0, 2]: Ziegler et al. (2005).
 
     Pairs with an item whose vector is zero are left out and counted; lists without any other pair are left out. The
     sum over pairs comes from the length of the sum of the vectors, so a list costs O(k), not O(k²).
@@ -185,8 +185,7 @@ def serendipity(
         k: cut-off.
     """
     unit = UnitVectors.of(vectors)
-    n_lists = len(np.asarray(recommended))
-    hits, past = (_one_each(sets, n_lists) for sets in (relevant, history))
+    hits, past = (one_set_each(recommended, sets) for sets in (relevant, history))
 
     def measure(block: Block) -> tuple[FloatArray]:
         cosine = np.einsum("ijd,id->ij", unit.vectors[block.items], unit.centroids(past, block))
@@ -225,8 +224,8 @@ def personalization(recommended: npt.ArrayLike, k: int, *, n_items: int) -> Pers
 def popularity_bias(recommended: npt.ArrayLike, popularity: Popularity, k: int) -> PopularityBias:
     """Popularity of what is recommended, and how unequally it is shown.
 
-    Average recommendation popularity: Yin et al. (2012), section 5; Gini: Σ_j (2j − n − 1) c_(j) ÷ n Σ c, exposures in
-    ascending order, items that were never shown included.
+    Average recommendation popularity: Yin et al. (2012), "Challenging the long tail recommendation". Gini:
+    Σ_j (2j − n − 1) c_(j) ÷ n Σ c, exposures in ascending order, items that were never shown included.
     """
     share, quantile = _padded(popularity.share), _padded(popularity.quantile)
 
@@ -266,13 +265,6 @@ def cold_share(history: Sets, popularity: Popularity) -> ColdShare:
     return ColdShare(
         units=_quotient(np.count_nonzero(sizes == 0), sizes.size), items=float(np.mean(popularity.users == 0))
     )
-
-
-def _one_each(sets: Sets, n_lists: int) -> ItemSets:
-    checked = ItemSets.of(sets)
-    if len(checked) != n_lists:
-        raise ValueError(f"{n_lists} lists need one set of items each, got {len(checked)}")
-    return checked
 
 
 def _padded(of_items: npt.ArrayLike) -> FloatArray:

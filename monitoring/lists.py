@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PAD", "Block", "ItemSets", "ListMetric", "Sets", "blocks", "per_list"]
+__all__ = ["PAD", "Block", "ItemSets", "ListMetric", "Sets", "blocks", "one_set_each", "per_list"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -174,6 +174,18 @@ class ListMetric:
     def mean(self) -> float:
         """Mean over the evaluated lists; nan when there are none."""
         return float(np.nansum(self.values)) / self.evaluated if self.evaluated else np.nan
+
+
+def one_set_each(recommended: npt.ArrayLike, sets: Sets) -> ItemSets:
+    """The sets that belong to the lists.
+
+    Raises:
+        ValueError: when there is not one per list.
+    """
+    checked, n_lists = ItemSets.of(sets), len(np.asarray(recommended))
+    if len(checked) != n_lists:
+        raise ValueError(f"{n_lists} lists need one set of items each, got {len(checked)}")
+    return checked
 
 
 def blocks(recommended: npt.ArrayLike, k: int, *, n_items: int | None = None, width: int = 1) -> Iterator[Block]:

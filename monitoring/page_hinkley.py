@@ -120,7 +120,7 @@ class PageHinkley:
 def threshold_for(*, delta: float, standard_deviation: float, values_between_false_alarms: float) -> float:
     """The λ with which an unchanged stream gives a false alarm about once in so many values.
 
-    Siegmund (1985), "Sequential Analysis", section 2.6: a walk with drift −δ first exceeds λ after
+    Siegmund (1985), "Sequential Analysis", corrected for overshoot: a walk with drift −δ first exceeds λ after
     (eˣ − x − 1) ÷ (2Δ²) steps on average, Δ = δ/σ, x = 2Δ(λ/σ + 1.166). Both directions together halve that.
 
     Args:

@@ -72,8 +72,8 @@ class Popularity:
 
         Equally popular items are in the head or in the tail together.
         """
-        levels, at = np.unique(self.users, return_inverse=True)
+        _, at = np.unique(self.users, return_inverse=True)
         interactions = np.bincount(at, weights=self.users)
         more_popular = interactions[::-1].cumsum()[::-1] - interactions
-        tail: npt.NDArray[np.bool_] = ((more_popular >= _HEAD * interactions.sum()) | (levels == 0))[at]
+        tail: npt.NDArray[np.bool_] = (more_popular >= _HEAD * interactions.sum())[at]
         return tail

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.lists import Block, FloatArray, IntArray, ItemSets, ListMetric, Sets, per_list
+from monitoring.lists import Block, FloatArray, IntArray, ItemSets, ListMetric, Sets, one_set_each, per_list
 
 __all__ = ["average_precision", "hit_rate", "ndcg", "precision", "recall", "reciprocal_rank"]
 
@@ -80,7 +80,7 @@ def ndcg(recommended: npt.ArrayLike, relevant: Sets, k: int, *, n_items: int | N
     Järvelin and Kekäläinen (2002), with trec_eval's discount, as its ndcg_cut. Sets with gains grade the items, and a
     gain enters as it is: give 2^grade − 1 for exponential gains. In sets without gains each item counts 1.
     """
-    sets = _sets(recommended, relevant)
+    sets = one_set_each(recommended, relevant)
 
     def measure(block: Block) -> tuple[FloatArray]:
         got = sets.gains_at(sets.find(block)) @ _discounts(block.items.shape[1])
@@ -91,7 +91,7 @@ def ndcg(recommended: npt.ArrayLike, relevant: Sets, k: int, *, n_items: int | N
 
 
 def _scored(recommended: npt.ArrayLike, relevant: Sets, k: int, n_items: int | None, score: _Score) -> ListMetric:
-    sets = _sets(recommended, relevant)
+    sets = one_set_each(recommended, relevant)
 
     def measure(block: Block) -> tuple[FloatArray]:
         n_relevant = sets.sizes_in(block)
@@ -100,13 +100,6 @@ def _scored(recommended: npt.ArrayLike, relevant: Sets, k: int, n_items: int | N
 
     (values,), unknown, repeats = per_list(recommended, k, measure, n_items=n_items)
     return ListMetric(values=values, unknown=unknown, repeats=repeats)
-
-
-def _sets(recommended: npt.ArrayLike, relevant: Sets) -> ItemSets:
-    sets, n_lists = ItemSets.of(relevant), len(np.asarray(recommended))
-    if len(sets) != n_lists:
-        raise ValueError(f"{n_lists} lists need one set of relevant items each, got {len(sets)}")
-    return sets
 
 
 def _ranks(hits: _Hits) -> IntArray:

@@ -90,7 +90,7 @@ def test_each_result_says_which_way_it_moved() -> None:
 
 
 def test_rare_flags_are_tested_exactly() -> None:
-    """Where few are to be expected the normal tail is wrong, by a factor of hundreds here: Fisher's test is taken."""
+    """Where few are to be expected the normal tail is wrong, by a factor of forty here: Fisher's test is taken."""
     reference, current = np.arange(10_000) < 100, np.arange(100) < 5
     found = of(detect_drift({"flag": reference}, {"flag": current}), "flag")
     assert found.test == "fisher_exact"

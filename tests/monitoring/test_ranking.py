@@ -93,7 +93,7 @@ def test_no_lists_at_all() -> None:
 
 def test_one_set_per_list_is_needed() -> None:
     """Sets that do not belong to lists are a fault."""
-    with pytest.raises(ValueError, match="2 lists need one set of relevant items each, got 1"):
+    with pytest.raises(ValueError, match="2 lists need one set of items each, got 1"):
         ranking.recall(np.array([[1], [2]]), [{1}], 1)
 
 

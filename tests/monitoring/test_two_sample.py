@@ -64,12 +64,12 @@ def test_a_constant_reference_is_no_division_by_zero() -> None:
     assert two_sample.wasserstein_normed(np.ones(3), np.array([1.0, 2.0])) == np.inf
 
 
-def test_windows_of_unequal_sizes_give_no_warning() -> None:
-    """Where rounding takes scipy's exact p above 1, the asymptotic p is taken in silence."""
-    rng = np.random.default_rng(1)
-    for n in range(60, 120):
-        sample = rng.integers(0, 8, 20 * n).astype(np.float64)
-        assert 0 <= two_sample.kolmogorov_smirnov(sample, sample[:n]) <= 1
+def test_windows_that_hardly_differ_give_no_warning() -> None:
+    """Where rounding takes scipy's exact p above 1, it warns, and the asymptotic p is taken in silence."""
+    reference = np.arange(300.0)
+    for moved in range(1, 6):
+        current = np.where(reference < moved, 999.0, reference)
+        assert two_sample.kolmogorov_smirnov(reference, current) == pytest.approx(1)
 
 
 def test_equal_shares_of_nothing_are_equal() -> None:
