@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import catalogue, choose, delays, growth, headlines, regret, serving, validity
+from benchmarks import catalogue, choose, delays, drift, growth, headlines, quality, regret, serving, validity
 
 _ALL = (
     choose.main,
@@ -10,6 +10,8 @@ _ALL = (
     headlines.main,
     validity.main,
     delays.main,
+    quality.main,
+    drift.main,
     catalogue.main,
     serving.main,
     growth.main,
