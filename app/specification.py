@@ -202,6 +202,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     reward: Reward
     metrics: dict[str, Aggregation]  # all that were declared during the epoch, the reward's among them
     memory: AnyMemory = Everything()
+    control: Key | None = None  # the arm that the others are compared with; null: the epoch is older than this field
 
     @property
     def reward_model(self) -> RewardModel:
@@ -232,7 +233,12 @@ def contract_of(specification: Specification) -> Contract:
     """What feedback is judged by while a specification is in force."""
     declared = {metric.key: metric.aggregation for metric in specification.metrics}
     reward = specification.reward
-    return Contract(reward=reward, metrics={**declared, reward.metric: reward.aggregation}, memory=specification.memory)
+    return Contract(
+        reward=reward,
+        metrics={**declared, reward.metric: reward.aggregation},
+        memory=specification.memory,
+        control=specification.control_arm,
+    )
 
 
 def check(specification: Specification) -> None:
