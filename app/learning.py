@@ -134,9 +134,9 @@ def evidence_of(
 
 
 def start_of(specification: Specification) -> npt.NDArray[np.float64] | None:
-    """The split to start with, shape (n_arms,), in the order of the arms; None when there is none."""
+    """The split to start with, shape (n_arms,), in the order of the arms, 0 where it has none; None: no split."""
     start = specification.warm_start
-    return None if start is None else np.array([start.split[key] for key in specification.arm_keys])
+    return None if start is None else np.array([start.split.get(key, 0.0) for key in specification.arm_keys])
 
 
 def allocation_of(specification: Specification, evidence: Evidence) -> Allocation:

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias
 
 from app.auth import KeyRing
 from app.errors import Unavailable
@@ -29,6 +30,8 @@ __all__ = ["Services"]
 
 log = logging.getLogger(__name__)
 
+Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
+
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
 _SPOOL_BUDGET_S = 2.0
 _RECOVER_EVERY_S = 0.2
@@ -49,6 +52,7 @@ class Services:
     feedback: DurableLog[FeedbackEvent, Verdict]
     exposures: DurableLog[ExposureEvent, Verdict]
     stopping: threading.Event
+    together: Together
 
     @classmethod
     def build(
@@ -58,6 +62,7 @@ class Services:
         *,
         shard: int = 0,
         aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+        together: Together = lambda calls: [call() for call in calls],
     ) -> "Services":
         """Connects the parts; nothing runs yet.
 
@@ -66,6 +71,7 @@ class Services:
             database_url: PostgreSQL.
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
             aside: runs a long computation so that it does not hold up requests.
+            together: makes calls that mostly wait, some at a time, and returns what they return, in their order.
         """
         database = Database(database_url, name="croupier-web")
         health = Health()
@@ -111,6 +117,7 @@ class Services:
                 health=health,
             ),
             stopping=threading.Event(),
+            together=together,
         )
 
     def start(self) -> None:

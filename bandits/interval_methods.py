@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from bandits.confidence_radius import confidence_radius
+from bandits.asymptotic import boundary
 from bandits.estimates import Sample
 from bandits.statistics import FloatArray
 
@@ -95,7 +95,7 @@ class ConfidenceSequence:
         level: confidence level over all looks, within (0, 1).
 
     Reference:
-        `bandits.confidence_radius`.
+        `bandits.asymptotic`.
     """
 
     level: float = 0.95
@@ -105,8 +105,8 @@ class ConfidenceSequence:
 
     def interval(self, sample: Sample) -> tuple[float, float]:
         """See `IntervalMethod.interval`."""
-        deviation, alpha = sample.standard_deviation, 1 - self.level
-        return _around(sample.value, confidence_radius(sample.n, deviation, alpha=alpha))
+        radius = sample.standard_deviation * boundary(np.array(float(sample.n)), alpha=1 - self.level)
+        return _around(sample.value, float(radius))
 
 
 def _around(value: float, radius: float) -> tuple[float, float]:

@@ -62,6 +62,19 @@ def warm_priors(
     raise usual.unreachable()
 
 
+def usual_prior(model: RewardModel, *, mean: float, weight: float, deviation: float | None = None) -> msgspec.Struct:
+    """The prior of an arm that the split says nothing about: as those of `warm_priors`, without a shift.
+
+    Raises:
+        ValueError: when an argument is outside its range, or the prior is outside the model's limits.
+    """
+    usual = _Start(model, mean=mean, weight=weight, deviation=deviation)
+    try:
+        return usual.priors(np.zeros(1))[0]
+    except msgspec.ValidationError as error:
+        raise usual.unreachable() from error
+
+
 class _Start:
     """The priors as functions of the shifts."""
 

@@ -2,11 +2,12 @@
 
 import sys
 
-from benchmarks import catalogue, choose, delays, growth, regret, serving, validity
+from benchmarks import catalogue, choose, delays, growth, headlines, regret, serving, validity
 
 _ALL = (
     choose.main,
     regret.main,
+    headlines.main,
     validity.main,
     delays.main,
     catalogue.main,

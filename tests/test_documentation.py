@@ -21,14 +21,13 @@ from app.api.schemas import (
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
-from app.memory import AnyMemory
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
-from app.specification import Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
+from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
 from app.store.tables import quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS

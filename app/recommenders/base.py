@@ -44,6 +44,11 @@ class Recommender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """With which half-life, in seconds, `Sources.rewards` decay; None when they are not used."""
         return None
 
+    @property
+    def waits(self) -> bool:
+        """Whether answering waits for something outside this process, so that several may wait at once."""
+        return False
+
     def obstacle(self, functions: PythonFunctions) -> str | None:
         """Why this process could never answer with these parameters; None when it could."""
         del functions

@@ -41,6 +41,11 @@ class Http(Recommender, frozen=True, tag="http"):
         if fault is not None:
             raise ValueError(f"url {fault}")
 
+    @property
+    def waits(self) -> bool:
+        """For the model server."""
+        return True
+
     def prepare(self, sources: Sources) -> Answerer:
         """Answers by asking the server, on connections that all arms with this URL share."""
         return partial(self._answer, sources.servers.at(self.url), sources.catalogue)

@@ -38,6 +38,11 @@ class Python(Recommender, frozen=True, tag="python"):
     )
     unknown_items: UnknownItems = "drop"
 
+    @property
+    def waits(self) -> bool:
+        """The function may ask a service of its own."""
+        return True
+
     def obstacle(self, functions: PythonFunctions) -> str | None:
         """Why the function cannot be had here."""
         try:

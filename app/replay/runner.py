@@ -24,6 +24,7 @@ from app.replay.tally import ReplayResult, Tally
 __all__ = ["SHOW_EVERY_S", "ReplayOptions", "replay", "stopping"]
 
 SHOW_EVERY_S = 0.5
+CATALOGUE_S = 1.0  # every web worker has loaded a small catalogue by then; before, arms without items fall back
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,8 @@ class _Run:
         """Load the catalogue and create the experiment; both may be repeated."""
         self._patience(lambda: self._client.put_items(self._scenario.items))
         self._patience(lambda: self._client.put_experiment(self._scenario.experiment, self._scenario.specification))
+        if self._scenario.items:
+            self._stop.wait(CATALOGUE_S)
 
     def serve(self, live: LiveReport) -> None:
         """Serve all users and send all clicks; returns early when interrupted."""

@@ -12,7 +12,7 @@ from bandits.sample_ratio import BURN_IN as FEWEST_CHOICES
 
 __all__ = ["Scope", "reasons_of"]
 
-_NO_OUTCOME: Final = "no outcome to learn from yet"
+_NO_OUTCOME: Final = "no outcome to learn from: none yet, or none within the memory"
 _NO_MODEL: Final = "only the reward has a model"
 _NOT_WHOLE: Final = "it covers all outcomes, not those since a moment: leave out `since`"
 
@@ -91,7 +91,7 @@ def _of_inference(
     burning_in = f"needs {BURN_IN} rewarded outcomes, so far there are"
     of_both = "both arms need outcomes from when both were eligible"
     return {
-        "honest_interval": "more outcomes are needed" if has_outcomes else _NO_OUTCOME,
+        "honest_interval": "more outcomes are needed" if has_outcomes else "no outcome that counts yet",
         "robust_mean": f"{burning_in} {inference.rewarded[index]:.0f}",
         "robust_interval": f"{burning_in} {inference.rewarded[index]:.0f}",
         "lift": alone,

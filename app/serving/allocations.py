@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import sqlalchemy as sa
 
 from app.errors import NotFound, Unavailable
 from app.recommenders import Answerer, Catalogue, PythonFunctions, Sources
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # How often the decayed reward counts that `popular` orders by are read anew.
 _REWARDS_REST_S = 10.0
+# How often the days that have partitions are listed anew.
+_OLDEST_DAY_RESTS_S = 60.0
 # A load of the catalogue that took longer than this is followed by a rest, four times as long as it took longer.
 _QUICK_LOAD_S = 0.1
 _REST_PER_LOAD = 4.0
@@ -56,6 +59,11 @@ class Served:
     bucket_s: float
     answerers: tuple[Answerer, ...]  # each arm's recommender, prepared
     failures: FailureLog
+
+    @property
+    def waits(self) -> bool:
+        """Whether an arm's recommender waits for something outside this process."""
+        return any(arm.recommender.waits for arm in self.arms)
 
     def choose(self, unit: str, decision_id: bytes) -> int:
         """Index of the arm for a decision: a pure function of the allocation, the unit and the decision's id.
@@ -104,6 +112,7 @@ class Allocations:
         self._catalogue_rests_until = 0.0
         self._rewards_read_at = 0.0
         self.oldest_day: datetime | None = None  # start of the first day that has a partition
+        self._oldest_day_read_at = 0.0
         self.refreshed_at: float | None = None  # monotonic seconds; None before the first success
 
     def find(self, key: str) -> Served:
@@ -162,11 +171,18 @@ class Allocations:
     def _refresh(self) -> None:
         with self._database.transaction() as connection:
             revisions = experiments.revisions(connection)
-            self.oldest_day = partitions.oldest_day(connection)
+            self._read_oldest_day(connection)
         self._load_changed({key: made for key, made in revisions.items() if self._revisions.get(key) != made})
         if time.monotonic() - self._rewards_read_at >= _REWARDS_REST_S:
             self._prepare_anew()
         self.refreshed_at = time.monotonic()
+
+    def _read_oldest_day(self, connection: sa.Connection) -> None:
+        """The day changes once a day; it is looked for until there is one."""
+        now = time.monotonic()
+        if self.oldest_day is None or now - self._oldest_day_read_at >= _OLDEST_DAY_RESTS_S:
+            self.oldest_day = partitions.oldest_day(connection)
+            self._oldest_day_read_at = now
 
     def _load_changed(self, revisions: Mapping[str, tuple[int, int]]) -> None:
         """Loads experiments. One that cannot be served, as a newer version's may be, does not hold up the others."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from app.memory import AnyMemory, Everything
+from app.specification import AnyMemory, Everything
 from app.store.scores import COLUMNS, CONTRACTS, SCORED
 
 __all__ = ["compact", "grains"]

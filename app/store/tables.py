@@ -81,7 +81,7 @@ experiments = sa.Table(
     sa.Column("specification", JSONB, nullable=False),
     _text("state"),
     _number("version"),  # counts every change; the ETag
-    _number("epoch"),  # counts the changes after which exposures are not comparable (app/specification.py)
+    _number("epoch"),  # counts the changes after which exposures are not comparable (app/specification/changes.py)
     _number("allocation"),  # number of the allocation in force
     sa.Column("salt", sa.LargeBinary, nullable=False),  # of the choosing hashes: nobody outside can aim at an arm
     _moment_now("created_at"),

@@ -6,6 +6,7 @@ import os
 import gevent
 import psycopg2.extensions
 from flask import Flask
+from gevent.pool import Pool
 from gevent.socket import wait_read, wait_write
 from psycopg2.extensions import POLL_ERROR, POLL_OK, POLL_READ, POLL_WRITE
 
@@ -20,6 +21,8 @@ __all__ = ["build", "wait_with_gevent"]
 # A database that hangs, or whose packets are dropped, keeps no timeout of its own, and libpq's are not kept in this
 # mode. Longer than the longest statement of a web worker that does its work.
 _PATIENCE_S = 10.0
+# Requests of one batch that wait for recommenders at the same time: an eighth of what a model server gets at once.
+_TOGETHER = 16
 
 
 def build() -> Flask:
@@ -33,6 +36,7 @@ def build() -> Flask:
         settings,
         settings.database_url,
         shard=int(os.environ[WORKER_SLOT]),
+        together=lambda calls: Pool(_TOGETHER).map(lambda call: call(), calls),
         aside=gevent.get_hub().threadpool.apply,  # a thread of the system's: gevent's own would not let others run
     )
     app = create_app(services)

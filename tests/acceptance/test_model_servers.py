@@ -167,6 +167,22 @@ def test_a_slow_model_server_holds_up_nobody_else(api: Api, shop: Service, model
         client.close()
 
 
+def test_requests_of_a_batch_wait_together(api: Api, models: ModelServer, key: str) -> None:
+    """Sixteen at a time, so a batch takes as long as its share of the waits; answers come in the order of requests."""
+    models.answers[f"/{key}"] = after(0.2, listing(["m"]))
+    slow = at(models.url(f"/{key}"), deadline_ms=2000)
+    api.put(f"/v1/experiments/{key}", always_model(slow, {"kind": "static", "items": ["c"]})).ok()
+    api.put(f"/v1/experiments/{key}-fast", {"arms": [{"key": "only"}]}).ok()
+    names = [key, f"{key}-fast", "no-such-thing", key] * 8
+    began = time.monotonic()
+    results = api.post(
+        "/v1/recommendations/batch", {"requests": [{"experiment": name, "unit": "u"} for name in names]}
+    ).ok()["results"]
+    assert time.monotonic() - began < 16 * 0.2
+    assert [one.get("experiment", "no-such-thing") for one in results] == names
+    assert [ids(one) for one in results[::4]] == [["m"]] * 8
+
+
 def test_a_function_answers_if_the_setting_names_it(api: Api, key: str) -> None:
     """In the worker itself; what it raises falls back; another target is refused when it is sent."""
     control = {"kind": "static", "items": ["c"]}

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from bandits.asymptotic import boundary
 from bandits.drift_robust import AllocationCounts, contrasts, robust_lifts, robust_means, scores
 from bandits.statistics import ArmStatistics, FloatArray
 
@@ -90,16 +89,6 @@ def test_half_width_is_the_formula() -> None:
     half = math.sqrt(0.5 - 0.2**2) * width
     assert interval.lower[0] == pytest.approx(0.2 - half, rel=1e-12)
     assert interval.upper[0] == pytest.approx(0.2 + half, rel=1e-12)
-
-
-def test_boundary_is_narrowest_where_it_is_tuned() -> None:
-    """Among tunings, that for 5,000 gives nearly the narrowest boundary at 5,000; widths fall with n."""
-    n = np.geomspace(100, 1e8, 50)
-    assert np.all(np.diff(boundary(n, alpha=ALPHA)) < 0)
-    spread = np.geomspace(0.1, 1000, 2_000)  # nρ² at n = 5,000
-    best = np.sqrt((spread + 1) / (5_000 * spread) * (np.log1p(spread) - 2 * math.log(ALPHA))).min()
-    assert boundary(np.array([5_000.0]), alpha=ALPHA)[0] == pytest.approx(best, rel=1e-3)
-    assert boundary(np.zeros(1), alpha=ALPHA)[0] == np.inf
 
 
 def test_there_is_no_figure_before_the_burn_in() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bandits import interval_methods
-from bandits.confidence_radius import confidence_radius
+from bandits.asymptotic import boundary
 from bandits.estimates import Sample
 from bandits.interval_methods import Bootstrap, ConfidenceSequence, IntervalMethod, Normal
 from bandits.off_policy import ips, snips
@@ -24,13 +24,9 @@ def test_normal_closed_form() -> None:
 
 
 def test_confidence_sequence_closed_form() -> None:
-    """The paper's formula, worked out once elsewhere: n = 1,000, σ = 0.5, α = 0.05, narrowest at 5,000."""
-    rho_squared = (5.991464547107982 + math.log(6.991464547107982)) / 5000
-    grown = 1000 * rho_squared + 1
-    expected = 0.5 * math.sqrt(2 * grown / (1000**2 * rho_squared) * math.log(math.sqrt(grown) / 0.05))
-    assert confidence_radius(1000, 0.5, alpha=0.05) == pytest.approx(expected, rel=1e-13)
+    """The value, and the boundary in units of s to each side."""
     lower, upper = ConfidenceSequence().interval(SAMPLE)
-    radius = confidence_radius(4, math.sqrt(10 / 3), alpha=0.05)
+    radius = math.sqrt(10 / 3) * boundary(np.array(4.0), alpha=0.05)
     assert (lower, upper) == pytest.approx((2 - radius, 2 + radius), rel=1e-9)
 
 
@@ -104,7 +100,7 @@ def test_confidence_sequence_survives_peeking() -> None:
         means = np.cumsum(terms)[looks - 1] / looks
         spreads = np.sqrt(np.cumsum(terms**2)[looks - 1] / looks - means**2)
         off = np.abs(means - 0.28)
-        radii = [confidence_radius(int(n), float(s), alpha=0.05) for n, s in zip(looks, spreads, strict=True)]
+        radii = spreads * boundary(looks.astype(np.float64), alpha=0.05)
         excluded["sequence"] += bool((off > radii).any())
         excluded["normal"] += bool((off > 1.96 * spreads / np.sqrt(looks)).any())
     assert excluded["sequence"] <= 45

@@ -3,15 +3,17 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from app import learner
 from app.errors import NotFound, Unavailable
 from app.recommenders import Popular, Query, RecommenderFailed, Static
+from app.serving import allocations as served_allocations
 from app.serving.allocations import Allocations, Served
 from app.specification import Arm, Specification
-from app.store import items
+from app.store import items, partitions
 from app.store.database import Database
 from app.store.items import ItemRow
 from tests.app.building import EAGER, EXPLICIT, decision, execute, matched, now, put, record, specification, write
@@ -102,6 +104,20 @@ def test_a_worker_knows_how_fresh_it_is(allocations: Allocations) -> None:
     assert time.monotonic() - allocations.refreshed_at < 5
     assert allocations.oldest_day is not None
     assert allocations.oldest_day < now()
+
+
+def test_the_first_day_is_looked_for_once_a_minute(allocations: Allocations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there is one at every refresh; it changes once a day."""
+    found = iter([None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)])
+    monkeypatch.setattr(partitions, "oldest_day", lambda _: next(found))
+    days = []
+    for _ in range(4):
+        allocations.refresh()
+        days.append(allocations.oldest_day and allocations.oldest_day.day)
+    assert days == [None, 1, 1, 1]
+    monkeypatch.setattr(served_allocations, "_OLDEST_DAY_RESTS_S", 0.0)
+    allocations.refresh()
+    assert allocations.oldest_day == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_what_did_not_change_is_not_loaded_again(shared_database: Database, key: str, allocations: Allocations) -> None:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from app import learner
 from app.learning import Evidence, allocation_of, last_mature_bucket, read_evidence
-from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.monitor import compact_all
 from app.reports import arms_report
-from app.specification import Reward, Specification, bucket_width
+from app.specification import AnyMemory, Decay, Everything, Reward, SlidingWindow, Specification, bucket_width
 from app.store import allocations, compaction, experiments, partitions
 from app.store.database import Database
 from app.store.decisions import DecisionRow
@@ -61,7 +60,11 @@ def outcomes(  # noqa: PLR0917  # a table row
     ]
     record(database, rows)
     missing = experiment.specification.reward.missing
-    events = [matched(row, float(n < rewarded)) for n, row in enumerate(rows) if n < rewarded or missing == "explicit"]
+    events = [
+        matched(row, float(n < rewarded), occurred_at=row.decided_at)
+        for n, row in enumerate(rows)
+        if n < rewarded or missing == "explicit"
+    ]
     if events:
         write(database, events)
     return rows
@@ -216,7 +219,7 @@ def test_a_new_outcome_is_news_however_little_it_moves(shared_database: Database
     outcomes(shared_database, key, "b", [5 * MINUTE] * 900, 0, moment)
     assert learner.learn_once(shared_database, key, now() + 2 * SECOND)
     assert not learner.learn_once(shared_database, key, now() + 5 * MINUTE)
-    write(shared_database, [matched(rows[-1], 1.0)])
+    write(shared_database, [matched(rows[-1], 1.0, occurred_at=rows[-1].decided_at)])
     assert learner.learn_once(shared_database, key, now() + 5 * MINUTE)
 
 

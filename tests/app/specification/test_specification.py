@@ -11,16 +11,19 @@ from msgspec.structs import replace
 
 from app.errors import InvalidInput
 from app.learning import start_of
-from app.memory import AnyMemory, Decay, Everything, SlidingWindow
 from app.recommenders import Payload, Popular, Random, Similar, Static
 from app.specification import (
     Aggregation,
+    AnyMemory,
     Arm,
     ArmState,
+    Decay,
+    Everything,
     ExperimentRequest,
     Metric,
     Override,
     Reward,
+    SlidingWindow,
     Specification,
     State,
     WarmStart,
@@ -313,15 +316,22 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "no bounds": (two(reward=Reward(model="bounded")), "#/reward/bounds", "need their bounds: [low, high]"),
     "no interval": (two(reward=Reward(model="bounded", bounds=(5, 1))), "#/reward/bounds", "got [5, 1]"),
     "bounds of others": (two(reward=Reward(model="poisson", bounds=(0, 9))), "#/reward/bounds", "take no bounds"),
-    "any of bounds": (
-        two(reward=Reward(model="bounded", bounds=(1, 5), default=1)),
-        "#/reward/aggregation",
-        "any makes 0 or 1",
-    ),
+    **{
+        f"any of {model}": (
+            two(reward=Reward(model=model, bounds=bounds, aggregation="any")),
+            "#/reward/aggregation",
+            f"any cannot make one {model} reward of several; choose one of {fits}",
+        )
+        for model, bounds, fits in [
+            ("gaussian", None, "sum, mean, max, first, last"),
+            ("poisson", None, "sum, max, first, last"),
+            ("bounded", (0, 1), "mean, max, first, last"),
+        ]
+    },
     "sum of bounds": (
         two(reward=Reward(model="bounded", bounds=(0, 5), aggregation="sum")),
         "#/reward/aggregation",
-        "the sum of two bounded rewards",
+        "sum cannot make one bounded reward of several; choose one of mean, max, first, last",
     ),
     "part of a count": (two(reward=Reward(model="poisson", default=0.5)), "#/reward/default", "a whole number from 0"),
     "prior of another model": (
@@ -344,10 +354,10 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
         "#/arms/1/prior",
         "leave out one of the two",
     ),
-    "start without an arm": (
-        two(warm_start=WarmStart(split={"a": 1.0}, mean=0.1)),
+    "start of no arm": (
+        two(warm_start=WarmStart(split={"a": 0.5, "c": 0.5}, mean=0.1)),
         "#/warm_start/split",
-        "one too many or few: b",
+        "'c' is no arm; the arms are a, b",
     ),
     "start of no split": (
         two(warm_start=WarmStart(split={"a": 0.5, "b": 0.4}, mean=0.1)),
@@ -365,7 +375,7 @@ CONTRADICTIONS: dict[str, tuple[Specification, str, str]] = {
     "the reward's metric": (
         two(metrics=(Metric(key="click", aggregation="sum"),)),
         "#/metrics/0/aggregation",
-        "differs from the reward's",
+        "differs from any, the reward's",
     ),
     "floor": (
         two(arms=MANY, policy=ThompsonSampling(min_propensity=0.1)),
@@ -453,6 +463,7 @@ def test_the_prior_of_a_broken_arm_is_refused_alone() -> None:
         Reward(model="poisson", default=3, aggregation="sum"),
         Reward(model="bounded", bounds=(1, 5), default=3.5, aggregation="last"),
         Reward(model="bounded", bounds=(-1, 1)),
+        Reward(model="gaussian", aggregation="max"),
     ],
 )
 def test_each_kind_of_reward_has_its_defaults(reward: Reward) -> None:
@@ -461,6 +472,45 @@ def test_each_kind_of_reward_has_its_defaults(reward: Reward) -> None:
     check(spec)
     assert priors_of(spec) == [spec.reward_model.prior()] * 2
     assert read(msgspec.json.encode(spec).decode()) == spec
+
+
+@pytest.mark.parametrize(
+    ("reward", "aggregation"),
+    [
+        ("{}", "any"),
+        ('{"model": "gaussian"}', "sum"),
+        ('{"model": "poisson", "aggregation": null}', "sum"),
+        ('{"model": "bounded", "bounds": [1, 5], "default": 1}', "last"),
+        ('{"model": "gaussian", "aggregation": "first"}', "first"),
+    ],
+)
+def test_an_aggregation_that_is_not_given_suits_the_model(reward: str, aggregation: str) -> None:
+    """Values of a decision become 0 or 1 for Bernoulli rewards only; the specification says what was taken."""
+    spec = read(f'{{"arms": [{{"key": "a"}}], "reward": {reward}}}')
+    check(spec)
+    assert msgspec.to_builtins(spec)["reward"]["aggregation"] == aggregation
+
+
+def test_an_arm_without_a_share_leaves_the_split_as_it_was() -> None:
+    """An arm that comes later changes no other arm's prior; it starts at the split's mean, or with its own prior."""
+    start = WarmStart(split={"b": 0.8, "a": 0.2}, mean=0.1, weight=50)
+    first = two(warm_start=start)
+    later = replace(first, arms=(Arm(key="new"), *first.arms, Arm(key="own", prior={"alpha": 3.0})))
+    check(later)
+    usual, *split, own = priors_of(later)
+    assert split == priors_of(first)
+    assert msgspec.to_builtins(usual) == pytest.approx({"alpha": 5, "beta": 45})
+    assert msgspec.to_builtins(own) == {"alpha": 3, "beta": 1}
+    shares = start_of(later)
+    assert shares is not None
+    assert shares.tolist() == [0, 0.2, 0.8, 0]
+
+
+def test_all_faults_beside_a_split_are_told() -> None:
+    """A wrong prior of an arm without a share hides nothing else."""
+    arms = (Arm(key="a"), Arm(key="new", prior={"alpha": 0.0}))
+    spec = Specification(arms=arms, control="c", warm_start=WarmStart(split={"a": 1.0}, mean=0.1))
+    assert faults(spec).keys() == {"#/control", "#/arms/1/prior"}
 
 
 def test_the_split_to_start_with_becomes_priors() -> None:
