@@ -44,14 +44,14 @@ FROM (SELECT n, CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END AS arm, :start + n * :st
       FROM generate_series(:first, :last) n) made
 """
 _FILL_COUNTS = """
-INSERT INTO decision_counts (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures)
-SELECT experiment, epoch, allocation, arm, bucket, 0, count(*), count(*) FROM decisions
+INSERT INTO decision_counts (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, chosen)
+SELECT experiment, epoch, allocation, arm, bucket, 0, count(*), count(*), count(*) FROM decisions
 WHERE experiment = 'bench' AND bucket < :until GROUP BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING
 """
 _FILL_REWARDS = """
-INSERT INTO arm_statistics (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
-SELECT experiment, epoch, arm, 'click', bucket, 0, count(*), count(*), count(*) FROM decisions
-WHERE experiment = 'bench' AND bucket < :until AND unit LIKE '%7' GROUP BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING
+INSERT INTO arm_statistics (experiment, epoch, allocation, arm, metric, bucket, shard, n, sum, sum_of_squares)
+SELECT experiment, epoch, allocation, arm, 'click', bucket, 0, count(*), count(*), count(*) FROM decisions
+WHERE experiment = 'bench' AND bucket < :until AND unit LIKE '%7' GROUP BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING
 """
 
 

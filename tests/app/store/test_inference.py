@@ -4,6 +4,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from app.store.database import Database, cursor_of
 from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.inference import EpochSums
+from app.store.scores import COLUMNS
 from tests.app.building import (
     EAGER,
     bucket_of,
@@ -172,6 +174,48 @@ def test_sums_are_those_of_the_log_before_and_after_compaction(traffic: Traffic)
     assert query(traffic.database, "SELECT DISTINCT allocation FROM arm_statistics") == [(0,)]
     assert_equal(traffic.sums(NOW + 3 * DAY), from_the_log(traffic, NOW + 3 * DAY))
     assert disagreements(traffic.database) == []
+
+
+@pytest.mark.parametrize("traffic", [CASES["default"]], indirect=True, ids=["default"])
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("table", ["decision_counts", "arm_statistics"])
+def test_a_wrong_sum_of_scores_is_found(traffic: Traffic, table: str, column: str) -> None:
+    """`verify` holds what was folded against the log, whether exposures or outcomes were."""
+    traffic.happen(traffic.decide(60))
+    compact_all(traffic.database, NOW)
+    assert disagreements(traffic.database) == []
+    changed = f"UPDATE {table} SET {column} = {column} + 1e-3 WHERE allocation = 0 AND {column} <> 0 AND epoch = 2"
+    if execute(traffic.database, changed):
+        assert {line.partition(":")[0] for line in disagreements(traffic.database)} == {"scores"}
+    else:  # outcomes are no decisions of their own where silence is an outcome too
+        assert table == "arm_statistics"
+        assert column in {"eligible", "paired"}
+
+
+@pytest.mark.parametrize("traffic", [CASES["sticky"]], indirect=True, ids=["sticky"])
+def test_a_unit_with_two_first_choices_is_found(traffic: Traffic) -> None:
+    """Of a sticky unit's choices in an epoch one is the first."""
+    traffic.decide(200)
+    assert disagreements(traffic.database) == []
+    execute(traffic.database, "UPDATE decisions SET repeated = false WHERE unit = 'user-1'")
+    assert {"unit_exposures", "decision_counts"} <= {d.partition(":")[0] for d in disagreements(traffic.database)}
+
+
+def test_units_that_come_at_once_have_one_first_choice(database: Database) -> None:
+    """Workers that decide for the same sticky units at the same moment agree on which choice was the first."""
+    put(database, "home", specification(assignment="unit"))
+
+    def work(shard: int) -> None:
+        for n in range(20):
+            rows = [decision(unit=f"user-{n}-{unit}", repeated=True) for unit in range(10)]
+            random.Random(shard).shuffle(rows)
+            record(database, rows, shard=shard)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    counted = "SELECT sum(chosen)::int FROM decision_counts GROUP BY repeated ORDER BY repeated"
+    assert query(database, counted) == [(200,), (600,)]
+    assert disagreements(database) == []
 
 
 def assert_equal(found: list[EpochSums], expected: Mapping[tuple[int, str], Mapping[str, float]]) -> None:
