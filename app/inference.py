@@ -77,7 +77,10 @@ def infer(experiment: Experiment, arms: Sequence[str], epochs: Sequence[EpochSum
     """
     reward, control, alpha = experiment.specification.reward, experiment.specification.control_arm, 1 - level
     current = {(e.epoch, e.arm): e for e in epochs if e.is_current}
-    own = [[e for e in current.values() if e.arm == arm] for arm in arms]
+    by_arm: dict[str, list[EpochSums]] = {arm: [] for arm in arms}
+    for (_, arm), e in current.items():
+        by_arm.setdefault(arm, []).append(e)
+    own = [by_arm[arm] for arm in arms]
     scored = [[e for e in mine if e.control is not None] for mine in own]
     pairs = [_pairs(mine, current, control) for mine in own]
     compared = [[(e, c) for e, c in pair if e.control == control] for pair in pairs]

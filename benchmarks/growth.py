@@ -37,7 +37,7 @@ _FILL_DECISIONS = """
 INSERT INTO decisions
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
         || substr(md5(n::text), 4, 15))::uuid,
-       'bench', 1, 1 + n / 20, arm, arm, 'user-' || n % 100000, 0.5, 'policy', true, date_trunc('minute', at), at,
+       'bench', 1, 1, arm, arm, 'user-' || n % 100000, 0.5, 'policy', true, date_trunc('minute', at), at,
        '{"device": "ios"}', ARRAY['0','1','2','3','4','5','6','7','8','9'], array_fill(NULL::float8, ARRAY[10]),
        NULL, 0.2
 FROM (SELECT n, CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END AS arm, :start + n * :step * interval '1 second' AS at
