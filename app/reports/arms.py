@@ -10,7 +10,7 @@ import msgspec
 from app.errors import InvalidInput, NotFound
 from app.inference import Inference, ShareCheck, check_shares, infer, read_epochs
 from app.learning import evidence_of, read_counts, read_remembered
-from app.reports.beliefs import Belief, Beliefs, beliefs_of
+from app.reports.beliefs import Belief, beliefs_of
 from app.reports.reasons import Scope, reasons_of
 from app.reports.shapes import ArmReport, ArmShares, ArmsReport, Interval, Lift, Outcomes, SampleRatioReport
 from app.specification import Specification
@@ -50,9 +50,7 @@ def arms_report(
         InvalidInput: it does not have this metric.
     """
     with database.transaction(snapshot=True) as connection:
-        experiment = experiments.find(connection, key)
-        if experiment is None:
-            raise NotFound(f"There is no experiment {key!r}")
+        experiment = _existing(experiments.find(connection, key), key)
         specification = experiment.specification
         scope = Scope(is_reward=_known(specification, metric) == specification.reward.metric, is_whole=since is None)
         counts = read_counts(connection, experiment, now, since=since, metric=metric)
@@ -60,18 +58,17 @@ def arms_report(
         epochs = read_epochs(connection, experiment, now) if scope.is_reward and scope.is_whole else None
         rejected = quarantine.rejected_by_arm(connection, key, since)
         allocation = allocations.find(connection, key, experiment.allocation)
-    beliefs = None
-    if scope.is_reward:
-        evidence = evidence_of(specification, counts, remembered)
-        beliefs = beliefs_of(specification, evidence, level=level, seed=experiment.allocation)
+    evidence = evidence_of(specification, counts, remembered) if scope.is_reward else None
+    beliefs = evidence and beliefs_of(specification, evidence, level=level, seed=experiment.allocation)
     inference = None if epochs is None else infer(experiment, [c.arm for c in counts], epochs, level=level)
+    total = sum(c.exposures for c in counts)
+    propensities = allocation.probabilities if allocation else {}
     arms = [
         _arm_report(
             specification,
             c,
             beliefs.arms.get(c.arm) if beliefs else None,
-            propensity=allocation.probabilities.get(c.arm, 0.0) if allocation else 0.0,
-            total=sum(c.exposures for c in counts),
+            shares=(propensities.get(c.arm, 0.0), c.exposures / total if total else None),
             rejected=rejected.get(c.arm, 0),
         )
         for c in counts
@@ -86,12 +83,18 @@ def arms_report(
         state=experiment.state,
         metric=metric or specification.reward.metric,
         arms=arms,
-        value_remaining=_value_remaining(beliefs),
+        value_remaining=beliefs.value_remaining if beliefs and beliefs.have_data else None,  # priors alone say nothing
         sample_ratio=None if epochs is None else _sample_ratio(experiment, epochs),
         unavailable={},
     )
     reasons = reasons_of(report, inference, scope, control=specification.control_arm)
     return msgspec.structs.replace(report, unavailable=reasons)
+
+
+def _existing(experiment: Experiment | None, key: str) -> Experiment:
+    if experiment is None:
+        raise NotFound(f"There is no experiment {key!r}")
+    return experiment
 
 
 def _known(specification: Specification, metric: str | None) -> str:
@@ -107,8 +110,7 @@ def _arm_report(
     counts: ArmCounts,
     belief: Belief | None,
     *,
-    propensity: float,
-    total: int,
+    shares: tuple[float, float | None],  # of the allocation in force, and of all exposures
     rejected: int,
 ) -> ArmReport:
     explicit = specification.reward.missing == "explicit"
@@ -116,7 +118,7 @@ def _arm_report(
     return ArmReport(
         arm=counts.arm,
         state=counts.state,
-        propensity=propensity,
+        propensity=shares[0],
         decisions=counts.decisions,
         exposures=counts.exposures,
         fallbacks=counts.fallbacks,
@@ -126,7 +128,7 @@ def _arm_report(
         interval=learned.interval if learned else None,
         probability_best=belief.probability_best if belief else None,
         expected_loss=belief.expected_loss if belief else None,
-        share=counts.exposures / total if total else None,
+        share=shares[1],
         outcomes=_outcomes(counts, explicit=explicit, rejected=rejected),
     )
 
@@ -157,11 +159,6 @@ def _outcomes(counts: ArmCounts, *, explicit: bool, rejected: int) -> Outcomes:
         corrected=counts.corrected,
         rejected=rejected,
     )
-
-
-def _value_remaining(beliefs: Beliefs | None) -> float | None:
-    """Of priors alone it would say nothing."""
-    return beliefs.value_remaining if beliefs is not None and beliefs.have_data else None
 
 
 def _sample_ratio(experiment: Experiment, epochs: Sequence[EpochSums]) -> SampleRatioReport | None:
