@@ -198,7 +198,8 @@ def _replace(connection: sa.Connection, old: Experiment, specification: Specific
     epoch = old.epoch + epoch_changes(old.specification, specification)
     contract = contract_of(specification)
     if epoch in earlier:  # events of metrics that are not declared any more may be under way
-        contract = msgspec.structs.replace(contract, metrics=earlier[epoch].metrics | contract.metrics)
+        begun = earlier[epoch]
+        contract = msgspec.structs.replace(contract, metrics=begun.metrics | contract.metrics, control=begun.control)
     store.replace(connection, old, specification, epoch=epoch)
     contracts.save(connection, old.key, epoch, contract)
     experiment = _existing(store.find(connection, old.key), old.key)

@@ -170,6 +170,7 @@ def publish_allocation(
         "probabilities": allocation.as_mapping(),
         "posterior": evidence.posterior_mapping(),
         "evidence": evidence.as_mapping(),
+        "means": dict(zip(evidence.arms, evidence.posterior.mean.tolist(), strict=True)),
         "data_as_of": data_as_of,
     }
     allocations.publish(connection, values)

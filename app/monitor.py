@@ -89,6 +89,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_events(database, experiment.key, since)
         with database.transaction() as connection:
             retention.delete_old_allocations(connection, experiment.key, since)
+            retention.delete_old_units(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
 
 

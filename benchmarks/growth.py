@@ -37,21 +37,21 @@ _FILL_DECISIONS = """
 INSERT INTO decisions
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
         || substr(md5(n::text), 4, 15))::uuid,
-       'bench', 1, 1 + n / 20, arm, arm, 'user-' || n % 100000, 0.5, 'policy', true, date_trunc('minute', at), at,
+       'bench', 1, 1, arm, arm, 'user-' || n % 100000, 0.5, 'policy', true, date_trunc('minute', at), at,
        '{"device": "ios"}', ARRAY['0','1','2','3','4','5','6','7','8','9'], array_fill(NULL::float8, ARRAY[10]),
        NULL, 0.2
 FROM (SELECT n, CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END AS arm, :start + n * :step * interval '1 second' AS at
       FROM generate_series(:first, :last) n) made
 """
 _FILL_COUNTS = """
-INSERT INTO decision_counts (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures)
-SELECT experiment, epoch, allocation, arm, bucket, 0, count(*), count(*) FROM decisions
+INSERT INTO decision_counts (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, chosen)
+SELECT experiment, epoch, allocation, arm, bucket, 0, count(*), count(*), count(*) FROM decisions
 WHERE experiment = 'bench' AND bucket < :until GROUP BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING
 """
 _FILL_REWARDS = """
-INSERT INTO arm_statistics (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares)
-SELECT experiment, epoch, arm, 'click', bucket, 0, count(*), count(*), count(*) FROM decisions
-WHERE experiment = 'bench' AND bucket < :until AND unit LIKE '%7' GROUP BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING
+INSERT INTO arm_statistics (experiment, epoch, allocation, arm, metric, bucket, shard, n, sum, sum_of_squares)
+SELECT experiment, epoch, allocation, arm, 'click', bucket, 0, count(*), count(*), count(*) FROM decisions
+WHERE experiment = 'bench' AND bucket < :until AND unit LIKE '%7' GROUP BY 1, 2, 3, 4, 5, 6 ON CONFLICT DO NOTHING
 """
 
 

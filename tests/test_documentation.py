@@ -23,7 +23,7 @@ from app.evaluation.command import evaluate
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
-from app.reports import ArmReport, Outcomes
+from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, SampleRatioReport
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
@@ -44,8 +44,12 @@ _SHAPES = (
     QuarantineSelection,
     Replayed,
     Result,
+    ArmsReport,
     ArmReport,
     Outcomes,
+    Lift,
+    SampleRatioReport,
+    ArmShares,
     ExperimentRequest,
     Arm,
     Reward,

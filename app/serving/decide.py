@@ -98,6 +98,7 @@ def decide(
         payload=recommendation.payload,
         latency_ms=(time.perf_counter() - started) * 1000,
         awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
+        repeated=True if served.specification.assignment == "unit" else None,
     )
 
 

@@ -31,6 +31,8 @@ def match(event: ExposureEvent, target: Target, contract: Contract) -> MatchedEx
         arm=target.arm,
         bucket=start_of_bucket(exposed_at, contract.bucket_s),
         late_at=contract.late_at(exposed_at),
+        repeated=target.repeated,
+        chosen=target.chosen and target.awaits_confirmation,
         counts=target.learnable and target.awaits_confirmation,
     )
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from app.specification.buckets import bucket_width
 from app.specification.memory import AnyMemory, Everything
-from app.specification.shape import Aggregation, Reward, Specification
+from app.specification.shape import Aggregation, Key, Reward, Specification
 from bandits.posteriors import RewardModel
 
 __all__ = ["Contract", "contract_of"]
@@ -19,6 +19,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     reward: Reward
     metrics: dict[str, Aggregation]  # all that were declared during the epoch, the reward's among them
     memory: AnyMemory = Everything()
+    control: Key | None = None  # the arm that the others are compared with; null: the epoch is older than this field
 
     @property
     def reward_model(self) -> RewardModel:
@@ -49,4 +50,9 @@ def contract_of(specification: Specification) -> Contract:
     """What feedback is judged by while a specification is in force."""
     folds = {key: specification.aggregation_of(key) for key in specification.metric_keys}
     metrics = {key: aggregation for key, aggregation in folds.items() if aggregation is not None}  # none is None
-    return Contract(reward=specification.reward, metrics=metrics, memory=specification.memory)
+    return Contract(
+        reward=specification.reward,
+        metrics=metrics,
+        memory=specification.memory,
+        control=specification.control_arm,
+    )

@@ -35,30 +35,48 @@ class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payload: Any
     latency_ms: float
     awaits_confirmation: bool | None = None  # true: it counts as an exposure only once that is confirmed
+    repeated: bool | None = None  # true: of sticky assignment; written as false if it is the unit's first choice
 
+
+_COLUMNS = ", ".join(DecisionRow.__struct_fields__)
+_KEPT = ", ".join(name for name in DecisionRow.__struct_fields__ if name != "repeated")
 
 # $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it
-# counts nothing. Both inserts go in key order: two batches that touch the same rows then wait for each other instead of
-# deadlocking.
-_WRITE = """
+# counts nothing. All inserts go in key order: two batches that touch the same rows then wait for each other instead of
+# deadlocking. A sticky unit's first choice in an epoch is the one that makes its row in `unit_exposures`.
+# A choice with probability 1 that is not learned from was none: it was pinned, held out, or made while paused.
+_WRITE = f"""
 WITH incoming AS (
     SELECT * FROM json_populate_recordset(NULL::decisions, $1)
+), drawn AS (
+    SELECT DISTINCT ON (experiment, epoch, unit) experiment, epoch, unit, decision_id FROM incoming
+    WHERE repeated AND (learnable OR propensity < 1) ORDER BY experiment, epoch, unit, decision_id
+), placed AS (
+    INSERT INTO unit_exposures (experiment, epoch, unit)
+    SELECT experiment, epoch, unit FROM drawn ORDER BY experiment, epoch, unit
+    ON CONFLICT (experiment, epoch, unit) DO NOTHING
+    RETURNING experiment, epoch, unit
+), first AS (
+    SELECT decision_id FROM drawn JOIN placed USING (experiment, epoch, unit)
 ), inserted AS (
-    INSERT INTO decisions SELECT * FROM incoming ORDER BY decision_id
+    INSERT INTO decisions ({_COLUMNS})
+    SELECT {_KEPT}, repeated AND decision_id NOT IN (SELECT decision_id FROM first) FROM incoming ORDER BY decision_id
     ON CONFLICT (decision_id) DO NOTHING
-    RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, bucket,
-              learnable AND awaits_confirmation IS NOT TRUE AS counts
+    RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, bucket, repeated IS TRUE AS repeated,
+              awaits_confirmation IS NOT TRUE AS seen, learnable, learnable OR propensity < 1 AS chosen
 ), counted AS (
     INSERT INTO decision_counts AS c
-        (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks)
-    SELECT experiment, epoch, allocation, arm, bucket, $2, count(*), count(*) FILTER (WHERE counts),
-           count(*) FILTER (WHERE served_arm IS DISTINCT FROM arm)
-    FROM inserted GROUP BY experiment, epoch, allocation, arm, bucket
-    ORDER BY experiment, epoch, allocation, arm, bucket
-    ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard) DO UPDATE SET
+        (experiment, epoch, allocation, arm, bucket, shard, repeated, decisions, exposures, fallbacks, chosen)
+    SELECT experiment, epoch, allocation, arm, bucket, $2, repeated, count(*),
+           count(*) FILTER (WHERE seen AND learnable), count(*) FILTER (WHERE served_arm IS DISTINCT FROM arm),
+           count(*) FILTER (WHERE seen AND chosen)
+    FROM inserted GROUP BY experiment, epoch, allocation, arm, bucket, repeated
+    ORDER BY experiment, epoch, allocation, arm, bucket, repeated
+    ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard, repeated) DO UPDATE SET
         decisions = c.decisions + excluded.decisions,
         exposures = c.exposures + excluded.exposures,
-        fallbacks = c.fallbacks + excluded.fallbacks
+        fallbacks = c.fallbacks + excluded.fallbacks,
+        chosen = c.chosen + excluded.chosen
 )
 SELECT decision_id::text FROM inserted
 """

@@ -31,7 +31,9 @@ class MatchedExposure(ExposureEvent, frozen=True, kw_only=True):
     arm: str
     bucket: datetime  # of the exposure
     late_at: datetime  # end of the attribution window
-    counts: bool  # the decision waited for it, and the policy learns from it
+    repeated: bool  # of a sticky unit that had been given its arm before
+    chosen: bool  # the decision waited for it, and the policy chose the arm
+    counts: bool  # and learns from it
 
 
 UNMATCHED = Waiting(table="unmatched_exposures", key=("decision_id",), event=ExposureEvent)
@@ -42,30 +44,32 @@ WRITE = """
 WITH incoming AS (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS e(
         decision_id uuid, occurred_at timestamptz, bucket timestamptz, late_at timestamptz, experiment text, epoch int,
-        allocation int, arm text, counts boolean)
+        allocation int, arm text, repeated boolean, chosen boolean, counts boolean)
 ), inserted AS (
     INSERT INTO exposures (decision_id, occurred_at, bucket)
     SELECT decision_id, occurred_at, bucket FROM incoming ORDER BY decision_id
     ON CONFLICT (decision_id) DO NOTHING
     RETURNING decision_id
 ), fresh AS (
-    SELECT incoming.* FROM incoming JOIN inserted USING (decision_id) WHERE counts
+    SELECT incoming.* FROM incoming JOIN inserted USING (decision_id) WHERE chosen
 ), counted AS (
-    INSERT INTO decision_counts AS c (experiment, epoch, allocation, arm, bucket, shard, exposures)
-    SELECT experiment, epoch, allocation, arm, bucket, %(shard)s, count(*)
-    FROM fresh GROUP BY experiment, epoch, allocation, arm, bucket
-    ORDER BY experiment, epoch, allocation, arm, bucket
-    ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard) DO UPDATE SET
-        exposures = c.exposures + excluded.exposures
+    INSERT INTO decision_counts AS c
+        (experiment, epoch, allocation, arm, bucket, shard, repeated, exposures, chosen)
+    SELECT experiment, epoch, allocation, arm, bucket, %(shard)s, repeated, count(*) FILTER (WHERE counts), count(*)
+    FROM fresh GROUP BY experiment, epoch, allocation, arm, bucket, repeated
+    ORDER BY experiment, epoch, allocation, arm, bucket, repeated
+    ON CONFLICT (experiment, epoch, allocation, arm, bucket, shard, repeated) DO UPDATE SET
+        exposures = c.exposures + excluded.exposures, chosen = c.chosen + excluded.chosen
 ), summed AS (
-    INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares, corrected)
-    SELECT f.experiment, f.epoch, f.arm, o.metric, f.bucket, %(shard)s, count(*), sum(o.value), sum(o.value ^ 2),
-           count(*) FILTER (WHERE o.first_at > f.late_at)
+    INSERT INTO arm_statistics AS s
+        (experiment, epoch, arm, metric, bucket, shard, allocation, repeated, n, sum, sum_of_squares, corrected)
+    SELECT f.experiment, f.epoch, f.arm, o.metric, f.bucket, %(shard)s, f.allocation, f.repeated, count(*),
+           sum(o.value), sum(o.value ^ 2), count(*) FILTER (WHERE o.first_at > f.late_at)
     FROM fresh f JOIN outcomes o USING (decision_id)
-    WHERE o.decision_id = ANY('{{{ids}}}'::uuid[])
-    GROUP BY f.experiment, f.epoch, f.arm, o.metric, f.bucket
-    ORDER BY f.experiment, f.epoch, f.arm, o.metric, f.bucket
-    ON CONFLICT (experiment, epoch, arm, metric, bucket, shard) DO UPDATE SET
+    WHERE f.counts AND o.decision_id = ANY('{{{ids}}}'::uuid[])
+    GROUP BY f.experiment, f.epoch, f.arm, o.metric, f.bucket, f.allocation, f.repeated
+    ORDER BY f.experiment, f.epoch, f.arm, o.metric, f.bucket, f.allocation, f.repeated
+    ON CONFLICT (experiment, epoch, arm, metric, bucket, shard, allocation, repeated) DO UPDATE SET
         n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares,
         corrected = s.corrected + excluded.corrected
 )

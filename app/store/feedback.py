@@ -48,7 +48,9 @@ class MatchedEvent(FeedbackEvent, frozen=True, kw_only=True):
 
     experiment: str
     epoch: int
+    allocation: int
     arm: str
+    repeated: bool  # of a sticky unit that had been given its arm before
     bucket: datetime  # of the exposure
     late_at: datetime | None  # end of the attribution window; None: the exposure is not confirmed yet
     counts: bool  # its outcome is in the statistics
@@ -67,8 +69,8 @@ _WRITE = """
 WITH incoming AS (
     SELECT * FROM json_to_recordset($1) AS e(
         decision_id uuid, metric text, event_id text, value double precision, item_id text, position integer,
-        occurred_at timestamptz, experiment text, epoch integer, arm text, bucket timestamptz, late_at timestamptz,
-        counts boolean, aggregation text)
+        occurred_at timestamptz, experiment text, epoch integer, allocation integer, arm text, repeated boolean,
+        bucket timestamptz, late_at timestamptz, counts boolean, aggregation text)
 ), inserted AS (
     INSERT INTO feedback (decision_id, metric, event_id, value, item_id, position, occurred_at)
     SELECT decision_id, metric, event_id, value, item_id, position, occurred_at FROM incoming
@@ -109,16 +111,18 @@ WITH incoming AS (
         first_at = least(o.first_at, excluded.first_at)
     RETURNING decision_id, metric, value, previous, first_at, previous_first_at
 ), summed AS (
-    INSERT INTO arm_statistics AS s (experiment, epoch, arm, metric, bucket, shard, n, sum, sum_of_squares, corrected)
-    SELECT d.experiment, d.epoch, d.arm, c.metric, d.bucket, $2, count(*) FILTER (WHERE c.previous IS NULL),
-           sum(c.value - coalesce(c.previous, 0)), sum(c.value ^ 2 - coalesce(c.previous, 0) ^ 2),
+    INSERT INTO arm_statistics AS s
+        (experiment, epoch, arm, metric, bucket, shard, allocation, repeated, n, sum, sum_of_squares, corrected)
+    SELECT d.experiment, d.epoch, d.arm, c.metric, d.bucket, $2, d.allocation, d.repeated,
+           count(*) FILTER (WHERE c.previous IS NULL), sum(c.value - coalesce(c.previous, 0)),
+           sum(c.value ^ 2 - coalesce(c.previous, 0) ^ 2),
            count(*) FILTER (WHERE c.first_at > d.late_at) - count(*) FILTER (WHERE c.previous_first_at > d.late_at)
     FROM changed c
-    JOIN (SELECT DISTINCT decision_id, metric, experiment, epoch, arm, bucket, late_at FROM fresh WHERE counts) d
-        USING (decision_id, metric)
-    GROUP BY d.experiment, d.epoch, d.arm, c.metric, d.bucket
-    ORDER BY d.experiment, d.epoch, d.arm, c.metric, d.bucket
-    ON CONFLICT (experiment, epoch, arm, metric, bucket, shard) DO UPDATE SET
+    JOIN (SELECT DISTINCT decision_id, metric, experiment, epoch, allocation, arm, repeated, bucket, late_at
+          FROM fresh WHERE counts) d USING (decision_id, metric)
+    GROUP BY d.experiment, d.epoch, d.arm, c.metric, d.bucket, d.allocation, d.repeated
+    ORDER BY d.experiment, d.epoch, d.arm, c.metric, d.bucket, d.allocation, d.repeated
+    ON CONFLICT (experiment, epoch, arm, metric, bucket, shard, allocation, repeated) DO UPDATE SET
         n = s.n + excluded.n, sum = s.sum + excluded.sum, sum_of_squares = s.sum_of_squares + excluded.sum_of_squares,
         corrected = s.corrected + excluded.corrected
 ), popular AS (

@@ -10,7 +10,7 @@ from app.store.database import Database, is_transient
 from app.store.partitions import detached_before, partitions_before
 from app.store.tables import PARTITIONED, allocations
 
-__all__ = ["delete_old_allocations", "delete_old_events", "drop_old_partitions", "keep_since"]
+__all__ = ["delete_old_allocations", "delete_old_events", "delete_old_units", "drop_old_partitions", "keep_since"]
 
 # Small enough that nobody waits long for its locks.
 _BATCH = 5_000
@@ -74,6 +74,13 @@ def delete_old_allocations(connection: sa.Connection, experiment: str, before: d
     then = sa.select(sa.func.max(allocations.c.number)).where(mine, allocations.c.created_at < before)
     query = sa.delete(allocations).where(mine, allocations.c.number < then.scalar_subquery())
     return connection.execute(query).rowcount
+
+
+def delete_old_units(connection: sa.Connection, experiment: str, before: datetime) -> int:
+    """Deletes which units had an arm in epochs that ended before a moment: none of their decisions comes any more."""
+    statement = """DELETE FROM unit_exposures u USING experiments e
+        WHERE u.experiment = :experiment AND e.key = u.experiment AND u.epoch < e.epoch AND e.updated_at < :before"""
+    return connection.execute(sa.text(statement), {"experiment": experiment, "before": before}).rowcount
 
 
 def _try(connection: sa.Connection, statement: str) -> bool:

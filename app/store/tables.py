@@ -22,6 +22,7 @@ __all__ = [
     "metadata",
     "outcomes",
     "quarantine",
+    "unit_exposures",
     "unmatched_exposures",
     "unmatched_feedback",
 ]
@@ -60,6 +61,17 @@ def _count(name: str) -> sa.Column[int]:
 
 def _sum(name: str) -> sa.Column[float]:
     return sa.Column(name, sa.Double, nullable=False, server_default="0")
+
+
+def _scores() -> tuple[sa.Column[float], ...]:
+    """What rows of allocation 0 keep of the allocations that were folded into them: see app/store/scores.py."""
+    names = ("eligible", "score", "score_squares", "paired", "contrast", "contrast_squares")
+    return tuple(_sum(name) for name in names)
+
+
+def _repeated() -> sa.Column[bool]:
+    """Whether it is about units that had been given an arm in the epoch before: then the choice was no new draw."""
+    return sa.Column("repeated", sa.Boolean, primary_key=True, server_default=sa.false())
 
 
 experiments = sa.Table(
@@ -110,6 +122,7 @@ allocations = sa.Table(
     sa.Column("evidence", JSONB, nullable=False),  # n, sum and sum of squares by arm that it was made from
     _moment("data_as_of"),
     _moment_now("created_at"),
+    sa.Column("means", JSONB, nullable=False, server_default="{}"),  # posterior mean by arm
 )
 
 decisions = sa.Table(
@@ -133,7 +146,17 @@ decisions = sa.Table(
     sa.Column("payload", JSONB, nullable=True),
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
     sa.Column("awaits_confirmation", sa.Boolean, nullable=True),  # true: it counts once its exposure is confirmed
+    sa.Column("repeated", sa.Boolean, nullable=True),  # of sticky assignment: not the unit's first choice in the epoch
     postgresql_partition_by=_BY_ID,
+)
+
+# Which units of sticky assignment have been given an arm by the policy in an epoch.
+unit_exposures = sa.Table(
+    "unit_exposures",
+    metadata,
+    _key("experiment"),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    _key("unit"),
 )
 
 # Confirmations that a unit was shown a decision; the first one of a decision is its exposure.
@@ -192,9 +215,12 @@ decision_counts = sa.Table(
     _count("decisions"),
     _count("exposures"),  # those that count: chosen by the policy and answered by the arm's own recommender
     _count("fallbacks"),
-    # Of compacted rows, whose allocation is 0: sums over exposures of this arm's probability p, and of p(1 − p).
+    # Of rows whose allocation is 0: sums over what is `chosen` of this arm's probability p, and of p(1 − p).
     _sum("expected"),
     _sum("variance"),
+    _repeated(),
+    _count("chosen"),  # by the policy, whichever arm answered
+    *_scores(),
 )
 
 arm_statistics = sa.Table(
@@ -210,6 +236,9 @@ arm_statistics = sa.Table(
     _sum("sum"),
     _sum("sum_of_squares"),
     _count("corrected"),  # of n: outcomes all of whose events came after the attribution window
+    sa.Column("allocation", sa.Integer, primary_key=True, autoincrement=False),
+    _repeated(),
+    *_scores(),
 )
 
 item_rewards = sa.Table(

@@ -24,7 +24,9 @@ class Target(Struct, frozen=True, kw_only=True):
     bucket: datetime  # of the exposure; of the decision, until the exposure is confirmed
     decided_at: datetime
     learnable: bool
+    chosen: bool = True  # by the policy: also where another arm answered, and nothing is learned
     awaits_confirmation: bool = False
+    repeated: bool = False  # of a sticky unit that had been given its arm before
     confirmed_at: datetime | None = None  # as the frontend says
 
     @property
@@ -39,7 +41,7 @@ class Target(Struct, frozen=True, kw_only=True):
 # they are pruned when it is planned. tests/app/store/test_pruning.py looks at EXPLAIN.
 RESOLVE = """
 SELECT decision_id::text, experiment, epoch, allocation, arm, bucket, decided_at, learnable,
-       awaits_confirmation IS TRUE
+       learnable OR propensity < 1, awaits_confirmation IS TRUE, repeated IS TRUE
 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[])
 """
 LOCK = "SELECT 1 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[]) ORDER BY decision_id FOR {strength}"
@@ -61,11 +63,23 @@ def resolve(cursor: Cursor, ids: Sequence[UUID]) -> dict[UUID, Target]:
             bucket=bucket,
             decided_at=decided_at,
             learnable=learnable,
+            chosen=chosen,
             awaits_confirmation=awaits_confirmation,
+            repeated=repeated,
         )
-        for decision_id, experiment, epoch, allocation, arm, bucket, decided_at, learnable, awaits_confirmation in (
-            cursor.fetchall()
-        )
+        for (
+            decision_id,
+            experiment,
+            epoch,
+            allocation,
+            arm,
+            bucket,
+            decided_at,
+            learnable,
+            chosen,
+            awaits_confirmation,
+            repeated,
+        ) in cursor.fetchall()
     )
     return {target.decision_id: target for target in targets}
 

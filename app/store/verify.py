@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from app.ids import first_id_at
 from app.store.database import Database
+from app.store.scores import COLUMNS, CONTRACTS, SCORED
 
 __all__ = ["Discrepancy", "verify"]
 
@@ -33,35 +34,88 @@ _KEPT = """
         END AS since FROM experiments
     )"""
 
-# Exposures and when their attribution windows end: the learnable decisions, where it takes a confirmation those that
-# have one. Nothing is seen before it is decided.
-_EXPOSED = """
-    , exposed AS (
-        SELECT d.decision_id, d.experiment, d.epoch, d.arm,
+# What was seen of what the policy chose, and when attribution windows end: where it takes a confirmation, of the
+# decisions that have one. Nothing is seen before it is decided. Of these the learnable ones are exposures.
+_SEEN = """
+    , seen AS (
+        SELECT d.decision_id, d.experiment, d.epoch, d.allocation, d.arm, d.learnable, d.repeated IS TRUE AS repeated,
             CASE WHEN d.awaits_confirmation THEN x.bucket ELSE d.bucket END AS bucket,
             CASE WHEN d.awaits_confirmation THEN greatest(x.occurred_at, d.decided_at) ELSE d.decided_at END
                 + make_interval(secs => (c.contract -> 'reward' ->> 'window_s')::float8) AS late_at
         FROM decisions d
         LEFT JOIN exposures x USING (decision_id)
         LEFT JOIN contracts c ON c.experiment = d.experiment AND c.epoch = d.epoch
-        WHERE d.learnable AND (d.awaits_confirmation IS NOT TRUE OR x.decision_id IS NOT NULL)
+        WHERE (d.learnable OR d.propensity < 1) AND (d.awaits_confirmation IS NOT TRUE OR x.decision_id IS NOT NULL)
+    ), exposed AS (
+        SELECT * FROM seen WHERE learnable
     )"""
 
 # Exact in a double.
 _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::float8"
 
+# Of one experiment: sums of scores by day. The stored ones are those of folded allocations, and what the counters of
+# the others amount to; the log gives the same counters of all allocations, so the formula itself is not checked here.
+_SUMMED = ", ".join(COLUMNS)
+_FIGURES = ", ".join(f"('{name}', {name})" for name in COLUMNS)
+_SCORES = (
+    _KEPT
+    + _SEEN
+    + f"""
+    , contracts AS ({CONTRACTS}
+    ), counters AS (
+        SELECT epoch, allocation, date_trunc('day', bucket, 'UTC') AS at, arm, exposures * fills AS silent, 0 AS n,
+            0::float8 AS sum, 0::float8 AS sum_of_squares, {_SUMMED}
+        FROM decision_counts JOIN contracts USING (epoch), kept
+        WHERE decision_counts.experiment = :experiment AND kept.experiment = :experiment
+            AND bucket >= coalesce(kept.since, '-infinity') AND NOT repeated AND control IS NOT NULL
+        UNION ALL
+        SELECT epoch, allocation, date_trunc('day', bucket, 'UTC'), arm, -fills * n, n, sum, sum_of_squares, {_SUMMED}
+        FROM arm_statistics JOIN contracts USING (epoch, metric), kept
+        WHERE arm_statistics.experiment = :experiment AND kept.experiment = :experiment
+            AND bucket >= coalesce(kept.since, '-infinity') AND NOT repeated AND control IS NOT NULL
+    ), log AS (
+        SELECT epoch, allocation, date_trunc('day', bucket, 'UTC') AS at, arm,
+            (value IS NULL)::int * fills AS silent, (value IS NOT NULL)::int AS n, coalesce(value, 0) AS sum,
+            coalesce(value ^ 2, 0) AS sum_of_squares
+        FROM exposed e JOIN contracts k USING (epoch) JOIN kept USING (experiment)
+        LEFT JOIN outcomes o ON o.decision_id = e.decision_id AND o.metric = k.metric
+        WHERE experiment = :experiment AND bucket >= coalesce(kept.since, '-infinity') AND NOT repeated
+    )
+    SELECT concat_ws(' / ', :experiment, 'epoch ' || epoch, arm, at, figure), s.value, e.value
+    FROM (
+        WITH cells AS (
+            SELECT epoch, allocation, at, arm, sum(silent)::float8 AS silent, sum(n)::float8 AS n, sum(sum) AS sum,
+                sum(sum_of_squares) AS sum_of_squares
+            FROM counters WHERE allocation <> 0 GROUP BY epoch, allocation, at, arm
+        ), {SCORED}
+        SELECT epoch, arm, at, figure, sum(v) AS value
+        FROM (
+            SELECT epoch, arm, at, {_SUMMED} FROM scored
+            UNION ALL SELECT epoch, arm, at, {_SUMMED} FROM counters WHERE allocation = 0
+        ) both_kinds, LATERAL (VALUES {_FIGURES}) f(figure, v) GROUP BY epoch, arm, at, figure
+    ) s FULL JOIN (
+        WITH cells AS (
+            SELECT epoch, allocation, at, arm, sum(silent)::float8 AS silent, sum(n)::float8 AS n, sum(sum) AS sum,
+                sum(sum_of_squares) AS sum_of_squares
+            FROM log GROUP BY epoch, allocation, at, arm
+        ), {SCORED}
+        SELECT epoch, arm, at, figure, v AS value FROM scored, LATERAL (VALUES {_FIGURES}) f(figure, v)
+    ) e USING (epoch, arm, at, figure)
+    WHERE {{differs}}"""
+)
+
 # Each check pairs stored figures with those folded from the log, by key, and keeps what differs. Sums are taken over
 # shards, since it does not matter which worker counted, and over a UTC day, since compaction makes days of buckets.
 _CHECKS = {
     "decision_counts": _KEPT
-    + _EXPOSED
+    + _SEEN
     + """
         SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, arm, day, figure), s.value, e.value
         FROM (
             SELECT experiment, epoch, arm, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v)::float8 AS value
             FROM decision_counts LEFT JOIN kept USING (experiment),
-                LATERAL (VALUES ('decisions', decisions), ('exposures', exposures),
-                                ('fallbacks', fallbacks)) f(figure, v)
+                LATERAL (VALUES ('decisions', decisions), ('exposures', exposures), ('fallbacks', fallbacks),
+                                ('chosen', chosen), ('repeated', chosen * repeated::int)) f(figure, v)
             WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5
         ) s FULL JOIN (
             SELECT experiment, epoch, arm, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v)::float8 AS value
@@ -70,26 +124,29 @@ _CHECKS = {
                 FROM decisions, LATERAL (VALUES ('decisions', 1), ('fallbacks', (served_arm IS DISTINCT FROM arm)::int))
                     f(figure, v)
                 UNION ALL
-                SELECT experiment, epoch, arm, bucket, 'exposures', 1 FROM exposed
+                SELECT experiment, epoch, arm, bucket, figure, v
+                FROM seen, LATERAL (VALUES ('exposures', learnable::int), ('chosen', 1), ('repeated', repeated::int))
+                    f(figure, v)
             ) log LEFT JOIN kept USING (experiment)
             WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5
         ) e USING (experiment, epoch, arm, day, figure)
         WHERE {differs}""",
     "arm_statistics": _KEPT
-    + _EXPOSED
+    + _SEEN
     + """
         SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, arm, metric, day, figure), s.value, e.value
         FROM (
             SELECT experiment, epoch, arm, metric, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v) AS value
             FROM arm_statistics LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('n', n::float8), ('sum', sum), ('sum_of_squares', sum_of_squares),
-                                ('corrected', corrected::float8)) f(figure, v)
+                                ('corrected', corrected::float8), ('repeated', n * repeated::int)) f(figure, v)
             WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5, 6
         ) s FULL JOIN (
             SELECT experiment, epoch, arm, metric, date_trunc('day', bucket, 'UTC') AS day, figure, sum(v) AS value
             FROM outcomes JOIN exposed USING (decision_id) LEFT JOIN kept USING (experiment),
                 LATERAL (VALUES ('n', 1::float8), ('sum', value), ('sum_of_squares', value ^ 2),
-                                ('corrected', coalesce(first_at > late_at, false)::int::float8)) f(figure, v)
+                                ('corrected', coalesce(first_at > late_at, false)::int::float8),
+                                ('repeated', repeated::int)) f(figure, v)
             WHERE bucket >= coalesce(kept.since, '-infinity') GROUP BY 1, 2, 3, 4, 5, 6
         ) e USING (experiment, epoch, arm, metric, day, figure)
         WHERE {differs}""",
@@ -128,6 +185,10 @@ _CHECKS = {
         FROM exposures x LEFT JOIN decisions d USING (decision_id)
         WHERE decision_id >= '{first_id}' AND (d.decision_id IS NULL
             OR greatest(x.occurred_at, d.decided_at) NOT BETWEEN x.bucket AND x.bucket + interval '1 minute')""",
+    "unit_exposures": """
+        SELECT concat_ws(' / ', experiment, 'epoch ' || epoch, unit, 'first choices'), count(*), 1
+        FROM decisions WHERE NOT repeated AND (learnable OR propensity < 1)
+        GROUP BY experiment, epoch, unit HAVING count(*) > 1""",
     "quarantine": """
         SELECT concat_ws(' / ', decision_id, q.kind, 'arm'), 1, 0
         FROM quarantine q JOIN decisions d USING (decision_id)
@@ -173,7 +234,9 @@ def verify(database: Database, *, since: datetime = _EVER, limit: int = 100) -> 
     found: list[Discrepancy] = []
     with database.transaction(snapshot=True) as connection:
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        for check, template in _CHECKS.items():
+        keys = connection.exec_driver_sql("SELECT key FROM experiments ORDER BY key").scalars().all()
+        checks = [*_CHECKS.items(), *(("scores", _SCORES.replace(":experiment", f"'{key}'")) for key in keys)]
+        for check, template in checks:
             query = template.format(differs=_DIFFERS, since=since.isoformat(), first_id=first_id_at(since))
             found += [
                 Discrepancy(check=check, where=where, stored=stored, expected=expected)

@@ -1,12 +1,16 @@
 """The figures of `GET /v1/experiments/{key}/arms`, recomputed by the client."""
 
 import random
+import time
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from bandits.inference import BetaMixture, lifts, robust_means
+from bandits.statistics import ArmStatistics
 from tests.acceptance.talking import EAGER, arms, decide, reward
 from tests.running import Api
 
@@ -74,8 +78,9 @@ def test_figures_without_data_are_null_with_a_reason(api: Api, key: str) -> None
     for arm in report["arms"]:
         assert (arm["mean"], arm["interval"], arm["share"]) == (None, None, None)
         assert (arm["decisions"], arm["rewards"]) == (0, 0)
-    assert nulls(report["arms"], "#/arms") == report["unavailable"].keys()
-    assert all(report["unavailable"].values())
+    unavailable = report.pop("unavailable")
+    assert nulls(report, "#") == unavailable.keys()
+    assert all(unavailable.values())
     assert (report["experiment"], report["state"], report["metric"]) == (key, "running", "click")
     assert report["policy"] == "thompson_sampling"
 
@@ -85,6 +90,71 @@ def test_since_leaves_out_what_was_before(api: Api, told: dict[str, list[int]]) 
     assert told
     assert sum(arm["decisions"] for arm in arms(api, "report", "?since=2100-01-01T00:00:00Z").values()) == 0
     assert sum(arm["decisions"] for arm in arms(api, "report", "?since=2020-01-01T00:00:00Z").values()) == 120
+
+
+def test_honest_figures_are_those_that_the_client_computes(api: Api, key: str) -> None:
+    """From the client's own log of decisions, rewards and the history of allocations: intervals, lifts, shares."""
+    specification = {
+        "arms": [{"key": "a"}, {"key": "b"}],
+        "reward": {"missing": "explicit"},
+        "policy": {**EAGER, "min_propensity": 0.3},
+    }
+    api.put(f"/v1/experiments/{key}", specification).ok()
+    rng, log = random.Random(3), []
+    for _ in range(8):
+        requests = [{"experiment": key, "unit": f"u{rng.random()}"} for _ in range(125)]
+        made = api.post("/v1/recommendations/batch", {"requests": requests}).ok()["results"]
+        values = [int(rng.random() < {"a": 0.6, "b": 0.5}[one["arm"]]) for one in made]
+        events = [{"decision_id": m["decision_id"], "value": v} for m, v in zip(made, values, strict=True)]
+        assert {r["status"] for r in api.post("/v1/feedback", {"events": events}).ok()["results"]} == {"accepted"}
+        log += [(one["allocation"], one["arm"], value) for one, value in zip(made, values, strict=True)]
+        time.sleep(0.3)
+    history = api.get(f"/v1/experiments/{key}/history?limit=100").ok()["allocations"]
+    dealt = {one["number"]: one for one in history}
+    assert len({number for number, *_ in log}) > 1, "the policy should have moved"
+
+    def score(arm: str, number: int, chosen: str, value: int) -> float:
+        beta = dealt[number]["posterior"][arm]
+        guess = beta["alpha"] / (beta["alpha"] + beta["beta"])
+        return float(guess + (chosen == arm) * (value - guess) / dealt[number]["probabilities"][arm])
+
+    xi = {arm: np.array([score(arm, *row) for row in log]) for arm in "ab"}
+    own = {arm: np.array([value for _, chosen, value in log if chosen == arm]) for arm in "ab"}
+    report = api.get(f"/v1/experiments/{key}/arms").ok()
+    found = {arm["arm"]: arm for arm in report["arms"]}
+    honest = BetaMixture().means(together(own["a"], own["b"]), alpha=0.05)
+    robust = robust_means(together(xi["a"], xi["b"]), np.array([1000, 1000]), alpha=0.05)
+    for i, arm in enumerate("ab"):
+        assert found[arm]["honest_interval"] == pytest.approx([honest.lower[i], honest.upper[i]], rel=1e-9)
+        assert found[arm]["robust_mean"] == pytest.approx(xi[arm].mean(), rel=1e-9)
+        assert found[arm]["robust_interval"] == pytest.approx([robust.lower[i], robust.upper[i]], rel=1e-9)
+        expected = sum(dealt[number]["probabilities"][arm] for number, *_ in log)
+        assert report["sample_ratio"]["arms"][arm]["observed"] == len(own[arm])
+        assert report["sample_ratio"]["arms"][arm]["expected"] == pytest.approx(expected, rel=1e-9)
+    lift = lifts(BetaMixture(), together(own["a"], own["b"]), 0, alpha=0.05)
+    contrast = robust_means(together(xi["b"] - xi["a"]), np.array([1000]), alpha=0.05)
+    assert found["a"]["lift"] is None
+    assert found["b"]["lift"]["mean"] == pytest.approx(own["b"].mean() - own["a"].mean(), rel=1e-9)
+    assert found["b"]["lift"]["honest_interval"] == pytest.approx([lift.lower[1], lift.upper[1]], rel=1e-9)
+    assert found["b"]["lift"]["robust_interval"] == pytest.approx([contrast.lower[0], contrast.upper[0]], rel=1e-9)
+    assert report["sample_ratio"]["ok"] is True
+    assert 0 <= report["value_remaining"] < 0.5
+    assert report["unavailable"].keys() == {"#/arms/0/lift"}
+
+
+def test_honest_figures_cover_everything_or_are_null(api: Api, told: dict[str, list[int]]) -> None:
+    """Since some moment there are none, and the answer says why."""
+    assert told
+    report = api.get("/v1/experiments/report/arms?since=2020-01-01T00:00:00Z").ok()
+    assert report["sample_ratio"] is None
+    assert all(arm["honest_interval"] is arm["robust_interval"] is arm["lift"] is None for arm in report["arms"])
+    assert "since" in report["unavailable"]["#/arms/0/honest_interval"]
+
+
+def together(*values: np.ndarray[Any, np.dtype[Any]]) -> ArmStatistics:
+    """Count, sum and sum of squares."""
+    n, total, squares = np.array([[v.size, v.sum(), (v**2).sum()] for v in values]).T
+    return ArmStatistics(n=n, sum=total, sum_of_squares=squares)
 
 
 def belief(key: str, values: list[int]) -> Any:

@@ -31,7 +31,7 @@ from tests.app.building import (
     write,
 )
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 HALF_AN_HOUR = timedelta(seconds=1800)  # the attribution window
 # Fixed, so that whole hours and days are where the tests expect them.
 NOW = datetime(2031, 5, 17, 13, 30, tzinfo=UTC)
@@ -49,6 +49,8 @@ _SUMS = {
         FROM arm_statistics GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
     "item_rewards": "SELECT metric, item_id, sum(rewards) FROM item_rewards GROUP BY 1, 2 ORDER BY 1, 2",
 }
+_BY_BUCKET = """SELECT bucket, sum(decisions)::int, 0 FROM decision_counts GROUP BY 1
+    UNION ALL SELECT bucket, sum(n)::int, sum(sum) FROM arm_statistics GROUP BY 1 ORDER BY 1, 2, 3"""
 _EVERY_ROW = {
     "decision_counts": "SELECT * FROM decision_counts ORDER BY 1, 2, 3, 4, 5, 6",
     "arm_statistics": "SELECT * FROM arm_statistics ORDER BY 1, 2, 3, 4, 5, 6",
@@ -118,7 +120,7 @@ def traffic(database: Database, source: random.Random, count: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_sums_stay_and_rows_become_few(house: Database, seed: int) -> None:
     """Whatever was counted, the sums are the same to the last count, and `verify` agrees."""
-    traffic(house, random.Random(seed), 150)
+    traffic(house, random.Random(seed), 200)
     before = sums(house)
     assert any(late > 0 for *_, late in before["arm_statistics"])
     many = sum(len(rows) for rows in stored(house).values())
@@ -147,15 +149,33 @@ def test_hours_become_days_after_two_days(house: Database) -> None:
     assert found == [(day, 6), (NOW.replace(minute=0) - 6 * HOUR, 3), (NOW.replace(minute=0) - 5 * HOUR, 3)]
 
 
-def test_nothing_immature_is_touched(house: Database) -> None:
-    """An hour that holds one immature bucket stays as it is, to the last row."""
+def test_nothing_immature_leaves_its_bucket(house: Database) -> None:
+    """An hour that holds one immature bucket keeps its buckets; the last five minutes stay as they are, to the row."""
     hour = MATURE.replace(minute=0)
     immature = [made_at(moment) for moment in (hour, MATURE, MATURE + MINUTE, NOW)]
     record(house, immature)
     write(house, [matched(row, item_id="x", occurred_at=row.decided_at) for row in immature])
-    kept = stored(house)
-    assert run(house) == 0
-    assert stored(house) == kept
+    before = query(house, _BY_BUCKET)
+    late = "SELECT * FROM decision_counts WHERE bucket >= :late"
+    kept = query(house, late, late=NOW - 5 * MINUTE)
+    assert kept
+    run(house)
+    assert query(house, _BY_BUCKET) == before
+    assert query(house, late, late=NOW - 5 * MINUTE) == kept
+
+
+def test_allocations_are_folded_long_before_anything_is_mature(house: Database) -> None:
+    """Within a day-long window a bucket has a row for each arm, not for each of its many allocations and workers."""
+    put(house, "slow", specification(policy=EAGER, reward=Reward(window_s=86_400)))
+    rows = [
+        made_at(NOW - HOUR + n * SECOND, experiment="slow", allocation=1 + n // 10, arm="ab"[n % 2]) for n in range(600)
+    ]
+    record(house, rows[::2])
+    record(house, rows[1::2], shard=1)
+    write(house, [matched(row) for row in rows[::3]])
+    run(house)
+    for table in ("decision_counts", "arm_statistics"):
+        assert query(house, f"SELECT count(*) FROM {table} WHERE experiment = 'slow'") == [(20,)]
 
 
 def test_what_is_mature_stays_what_it_is(house: Database) -> None:
@@ -183,7 +203,7 @@ def test_late_feedback_is_counted_and_folded_in(house: Database) -> None:
     assert query(house, "SELECT sum(n)::int, sum(sum) FROM arm_statistics") == [(1, 1.0)]
     assert disagreements(house) == []
     run(house)
-    assert query(house, "SELECT bucket, shard, n::int FROM arm_statistics") == [
+    assert query(house, "SELECT bucket, shard, n::int FROM arm_statistics WHERE n > 0") == [
         (NOW.replace(minute=0) - 5 * HOUR, -1, 1)
     ]
     assert disagreements(house) == []
@@ -199,8 +219,8 @@ def test_a_late_decision_is_counted_and_folded_in(house: Database) -> None:
     assert disagreements(house) == []
 
 
-def test_expectation_and_variance_are_sums_over_exposures(house: Database) -> None:
-    """Of the row without allocation: Σp and Σp(1−p) of each arm over every exposure, whichever arm was chosen."""
+def test_expectation_and_variance_are_sums_over_choices(house: Database) -> None:
+    """Of the row without allocation: Σp and Σp(1−p) of each arm over the policy's choices, whichever arm it was."""
     probabilities = {1: {"a": 0.5, "b": 0.5}, 2: {"a": 0.9, "b": 0.1}, 3: {"a": 0.25, "b": 0.75}}
     for number in (2, 3):
         execute(
@@ -217,7 +237,8 @@ def test_expectation_and_variance_are_sums_over_exposures(house: Database) -> No
             NOW - 5 * HOUR + source.randrange(20) * MINUTE,
             allocation=source.choice((1, 2, 3)),
             arm=source.choice("ab"),
-            learnable=source.random() < 0.7,
+            propensity=source.choice((0.5, 0.5, 1.0)),  # 1: by override
+            learnable=False,
         )
         for _ in range(200)
     ]
@@ -225,11 +246,11 @@ def test_expectation_and_variance_are_sums_over_exposures(house: Database) -> No
     for part in (rows[:half], rows[half:]):  # the second half comes when the first is compact
         record(house, part)
         run(house)
-    exposed = [probabilities[row.allocation] for row in rows if row.learnable]
+    chosen = [probabilities[row.allocation] for row in rows if row.propensity < 1]
     found = query(house, "SELECT arm, expected, variance FROM decision_counts ORDER BY arm")
     for arm, expected, variance in found:
-        assert expected == pytest.approx(sum(p[arm] for p in exposed), rel=1e-12)
-        assert variance == pytest.approx(sum(p[arm] * (1 - p[arm]) for p in exposed), rel=1e-12)
+        assert expected == pytest.approx(sum(p[arm] for p in chosen), rel=1e-12)
+        assert variance == pytest.approx(sum(p[arm] * (1 - p[arm]) for p in chosen), rel=1e-12)
     assert [arm for arm, *_ in found] == ["a", "b"]
 
 

@@ -23,7 +23,7 @@ from app.store import contracts
 from app.store.database import Database
 from app.store.migrate import _configuration, current_revision, head_revision, heads, migrate
 from app.store.tables import PARTITIONED, experiments, metadata
-from tests.app.building import now, specification
+from tests.app.building import decision, disagreements, now, query, record, specification
 
 # Everything about a schema's columns, keys, indexes and constraints, as PostgreSQL itself words it.
 _COLUMNS = r"""
@@ -223,5 +223,36 @@ def test_what_was_there_before_the_reward_contract_gets_one(empty: Database) -> 
         connection.execute(sa.text(f"CREATE TABLE decisions_20200101 PARTITION OF decisions {bounds}"))
     migrate(empty, now())
     with empty.transaction() as connection:
-        assert contracts.of_experiment(connection, "home") == {1: contract_of(spec), 2: contract_of(spec)}
+        then = msgspec.structs.replace(contract_of(spec), control=None)
+        assert contracts.of_experiment(connection, "home") == {1: then, 2: then}
     assert "exposures_20200101" in relations(empty)
+
+
+def test_choices_of_sticky_units_from_before_first_ones_were_known_are_no_first_ones(empty: Database) -> None:
+    """What was counted stays counted, and a unit that had an arm before the migration does not begin again."""
+    spec = specification(assignment="unit")
+    with empty.transaction() as connection:
+        configuration = _configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0002")
+        columns = {"state": "running", "version": 1, "epoch": 1, "allocation": 1, "salt": b""}
+        connection.execute(insert(experiments).values(key="home", specification=msgspec.to_builtins(spec), **columns))
+        first, end = day_bounds(now())
+        bounds = f"FOR VALUES FROM ('{first}') TO ('{end}')"
+        connection.execute(sa.text(f"CREATE TABLE decisions_{now():%Y%m%d} PARTITION OF decisions {bounds}"))
+        old = {k: v for k, v in msgspec.to_builtins(decision()).items() if k != "repeated"}
+        names = ", ".join(old)
+        connection.execute(
+            sa.text(f"INSERT INTO decisions ({names}) SELECT {names} FROM json_populate_record(NULL::decisions, :row)"),
+            {"row": msgspec.json.encode(old).decode()},
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO decision_counts (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures)"
+                " SELECT experiment, epoch, allocation, arm, bucket, 0, 1, 1 FROM decisions"
+            )
+        )
+    migrate(empty, now())
+    record(empty, [decision(repeated=True)])
+    assert disagreements(empty) == []
+    assert query(empty, "SELECT repeated, sum(chosen)::int FROM decision_counts GROUP BY 1") == [(True, 2)]

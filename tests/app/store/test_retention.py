@@ -191,6 +191,17 @@ def brief() -> Specification:
     return specification(retention_days=2)
 
 
+def test_first_choices_of_ended_epochs_are_forgotten(house: Database) -> None:
+    """Units of the present epoch stay known, however long ago they came; those of epochs long over are not kept."""
+    execute(house, "INSERT INTO unit_exposures SELECT 'home', epoch, 'u' FROM generate_series(1, 3) epoch")
+    execute(house, "UPDATE experiments SET epoch = 3")
+    grow(house, now(), 5)
+    assert query(house, "SELECT count(*)::int FROM unit_exposures") == [(3,)]
+    execute(house, "UPDATE experiments SET updated_at = now() - interval '7 days'")
+    grow(house, now(), 5)
+    assert query(house, "SELECT epoch FROM unit_exposures") == [(3,)]
+
+
 def test_what_is_left_adds_up(house: Database) -> None:
     """After a pass with two retentions `verify`, as the command calls it, finds nothing wrong."""
     put(house, "brief", brief())

@@ -68,7 +68,7 @@ def test_what_the_writers_wrote_agrees(filled: Database) -> None:
 @pytest.mark.parametrize(
     ("column", "check"),
     [
-        *[(column, "decision_counts") for column in ("decisions", "exposures", "fallbacks")],
+        *[(column, "decision_counts") for column in ("decisions", "exposures", "fallbacks", "chosen")],
         *[(column, "arm_statistics") for column in ("n", "sum", "sum_of_squares", "corrected")],
     ],
 )
@@ -173,12 +173,16 @@ def confirmed(database: Database) -> Database:
 @pytest.mark.parametrize(
     ("table", "assignment", "checks"),
     [
-        ("exposures", "bucket = bucket - interval '1 day'", {"exposures", "decision_counts", "arm_statistics"}),
+        (
+            "exposures",
+            "bucket = bucket - interval '1 day'",
+            {"exposures", "decision_counts", "arm_statistics", "scores"},
+        ),
         ("exposures", "bucket = bucket + interval '2 minutes'", {"exposures"}),
         ("exposures", "occurred_at = occurred_at + interval '2 minutes'", {"exposures", "arm_statistics"}),
-        ("decisions", "awaits_confirmation = NULL", {"decision_counts", "arm_statistics"}),
+        ("decisions", "awaits_confirmation = NULL", {"decision_counts", "arm_statistics", "scores"}),
         ("arm_statistics", "corrected = 0", {"arm_statistics"}),
-        ("decision_counts", "exposures = 2", {"decision_counts"}),
+        ("decision_counts", "exposures = 2", {"decision_counts", "scores"}),
         ("quarantine", "arm = 'b'", {"quarantine"}),
     ],
 )
@@ -193,7 +197,7 @@ def test_what_is_wrong_with_confirmed_exposures_is_found(
 def test_a_lost_confirmation_is_found(confirmed: Database) -> None:
     """What counted because of it is not explained any more; without its decision it explains nothing."""
     delete(confirmed, "exposures")
-    assert {d.check for d in verify(confirmed)} == {"decision_counts", "arm_statistics"}
+    assert {d.check for d in verify(confirmed)} == {"decision_counts", "arm_statistics", "scores"}
 
 
 def test_a_confirmation_of_no_decision_is_found(confirmed: Database) -> None:
