@@ -30,7 +30,7 @@ WORST = 20  # items in the list of the deliberately bad arm
 class ModelRanking:
     """What the simulator's model server knows: attraction, blurred by noise of a given size."""
 
-    def __init__(self, world: World, rng: np.random.Generator, *, noise: float = 0.5) -> None:
+    def __init__(self, world: World, rng: np.random.Generator, *, noise: float = 1.0) -> None:
         logits = np.log(world.attraction / (1 - world.attraction))
         self._order = np.argsort(-(logits + rng.normal(0, noise, logits.shape)), axis=1)
 

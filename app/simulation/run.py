@@ -26,7 +26,7 @@ from app.simulation.world import World, build_world
 
 __all__ = ["SimulationOptions", "simulate"]
 
-TRUTH_USERS = 20_000  # the truth is a mean over at most so many users
+TRUTH_USERS = 5_000  # the truth is a mean over at most so many users
 
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ DIMENSIONS = 8
 HISTORY = 3
 _PREFIX = "simulated-"
 CATEGORIES = ("news", "sport", "music", "travel", "food", "science", "film", "games")
-BIAS, WEIGHT, APPEAL_DEVIATION, FEATURE_NOISE = -3.0, 3.5, 0.5, 0.1
+BIAS, WEIGHT, APPEAL_DEVIATION, FEATURE_NOISE = -4.0, 6.0, 0.3, 0.1
 
 
 class World(msgspec.Struct, frozen=True):
