@@ -33,6 +33,7 @@ from app.replay import (
 )
 from app.replay.client import Client, ServiceAway
 from app.settings import Settings
+from app.simulation.command import simulate_command
 from app.store import keys as key_store
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
@@ -77,6 +78,7 @@ def main() -> None:
 
 
 main.add_command(evaluate)
+main.add_command(simulate_command)
 
 
 def _server_options(command: Command) -> Command:

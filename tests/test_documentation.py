@@ -27,6 +27,9 @@ from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, Sample
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
+from app.simulation.command import simulate_command
+from app.simulation.results import Injection, Phase, SimulationResult
+from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
 from app.store.tables import quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
@@ -62,6 +65,9 @@ _SHAPES = (
     LogReport,
     OverlapReport,
     EstimateReport,
+    SimulationResult,
+    Injection,
+    Phase,
     *POLICIES.values(),
     DecreasingEpsilon,
     *get_args(AnyRecommender),
@@ -105,6 +111,12 @@ def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
 def test_each_option_of_evaluate_is_documented() -> None:
     """Every option and every estimator stands on the page."""
     words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_simulate_is_documented() -> None:
+    """Every option and every scenario stands on the page."""
+    words = [*(parameter.opts[0] for parameter in simulate_command.params), *SCENARIOS]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 

@@ -66,6 +66,9 @@ class ArmReport(msgspec.Struct, frozen=True):
     probability_best: float | None = None
     mean: float | None = None
     propensity: float | None = None
+    decisions: int = 0
+    exposures: int = 0  # those that count
+    fallbacks: int = 0
 
 
 class _Arms(msgspec.Struct):
@@ -148,6 +151,12 @@ class Client:
         """Send up to MAX_EVENTS events; the status of each."""
         body = msgspec.json.encode({"events": events[:MAX_EVENTS]})
         results = _decoded(self._call("POST", "/v1/feedback", body), _Statuses).results
+        return [result.status for result in results]
+
+    def exposures_batch(self, decision_ids: Sequence[str]) -> list[str]:
+        """Confirm up to MAX_EVENTS exposures, as of now; the status of each."""
+        body = msgspec.json.encode({"exposures": [{"decision_id": one} for one in decision_ids[:MAX_EVENTS]]})
+        results = _decoded(self._call("POST", "/v1/exposures", body), _Statuses).results
         return [result.status for result in results]
 
     def arms(self, experiment: str) -> dict[str, ArmReport]:

@@ -57,9 +57,9 @@ class LiveReport:
             self._console.print(f"{decisions:,}{of} decisions: {text}", highlight=False, soft_wrap=True)
 
 
-def table(result: ReplayResult) -> Table:
+def table(result: ReplayResult, title: str = "What the replay saw") -> Table:
     """One row an arm: `rewarded` is the reward rate, `offline` the one that the data promises."""
-    drawn = Table(title="What the replay saw", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     drawn.add_column("arm")
     for heading in ("decisions", "share", "last 1,000", "clicks", "rewarded", "offline", "P(best)"):
         drawn.add_column(heading, justify="right")

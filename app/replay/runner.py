@@ -80,7 +80,7 @@ class _Run:
             jitter=random.Random(options.seed).random,  # noqa: S311 -- spreads retries, protects nothing
             on_retry=lambda _away: self._tally.retried(),
         )
-        self._clicks = ClickQueue(self._send, stop)
+        self._clicks: ClickQueue[FeedbackEvent] = ClickQueue(self._send, stop)
 
     def prepare(self) -> None:
         """Load the catalogue and create the experiment; both may be repeated."""
