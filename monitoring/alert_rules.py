@@ -205,7 +205,7 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
         summary="Many events cannot be used and go to quarantine",
     ),
     "reward-change": Change(
-        for_s=600, keep_firing_for_s=1800, min_sample=1000, summary="The reward rate has changed",
+        direction="down", for_s=600, keep_firing_for_s=1800, min_sample=1000, summary="The reward rate has fallen",
     ),
     "sample-ratio": SampleRatio(
         severity="page", keep_firing_for_s=3600, summary="Arms are not exposed as often as planned: trust no figure",
