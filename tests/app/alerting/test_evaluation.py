@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from app.alerting.evaluation import evaluate_all
+from app.specification import Reward
 from app.store import alerts as store
 from app.store.database import Database
-from tests.app.building import decision, execute, now, put, query, record, specification
+from tests.app.building import decision, execute, matched, now, put, query, record, specification, write
 
 MINUTE = timedelta(minutes=1)
 
@@ -178,3 +179,31 @@ def test_a_stored_rule_of_an_experiment_wins(home: Database) -> None:
         serve(home, 100, moment, fallbacks=10, experiment=experiment)
     evaluate_all(home, moment)
     assert query(home, "SELECT experiment FROM alerts WHERE rule = 'fallbacks' AND state = 'firing'") == [("home",)]
+
+
+def test_rewards_that_fall_are_noticed_and_rewards_that_stay_are_not(database: Database) -> None:
+    """From 50 % to 10 % of 400 exposures; exposures without feedback count as the default."""
+    moment = now()
+    store_rule(database, "reward-change", '{"kind": "change", "window_s": 600, "reference_s": 1800, "min_sample": 100}')
+    for experiment, share in (("falls", 10), ("stays", 2)):
+        put(database, experiment, specification(reward=Reward(window_s=10)))
+        for age, every in ((20, 2), (5, share)):
+            at = moment - age * MINUTE
+            rows = [decision(experiment, decided_at=at) for _ in range(400)]
+            record(database, rows)
+            write(database, [matched(row) for row in rows[::every]])
+    evaluate_all(database, moment)
+    found = query(database, "SELECT experiment, value FROM alerts WHERE rule = 'reward-change' AND state = 'firing'")
+    assert found == [("falls", pytest.approx(-0.8))]
+
+
+def test_events_in_quarantine_are_noticed(home: Database) -> None:
+    """More than 5 % of what came."""
+    moment = now()
+    text = (
+        "INSERT INTO quarantine (fingerprint, kind, experiment, reason, detail, payload)"
+        " SELECT n::text, 'feedback', 'home', 'too_late', '', '{}' FROM generate_series(1, 100) n"
+    )
+    execute(home, text)
+    evaluate_all(home, moment)
+    assert states(home)["quarantine"] == "pending"
