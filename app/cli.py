@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from app import alerting, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
-from app import quarantine
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
@@ -146,10 +146,9 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house: partitions, compaction, late matches. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house, and evaluates alerts. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
-    interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
-    _run_role(settings, "monitor", partial(monitor_role.run, interval_s=interval_s, retention_days=days))
+    _run_role(settings, "monitor", partial(_keep_house_and_alert, settings))
 
 
 @main.command()
@@ -411,6 +410,17 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)
+
+
+def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event) -> None:
+    """Both at once: a receiver of alerts that does not answer must not hold up the house."""
+    interval_s = settings.alert_interval_ms / 1000
+    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
+    watcher = threading.Thread(target=alert, args=(database,), name="alerts")
+    watcher.start()
+    interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
+    monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop)
+    watcher.join()
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:

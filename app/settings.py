@@ -71,6 +71,12 @@ class Settings:
         low=20,
         high=60_000,
     )
+    alert_interval_ms: int = _setting(
+        15_000, "How often the monitor evaluates the rules of alerts.", read=int, low=100, high=600_000
+    )
+    alertmanager_urls: str | None = _setting(
+        None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
+    )
     retention_days: int = _setting(
         30, "How many days a decision can still be given feedback or be retried.", read=int, low=1, high=3_650
     )
@@ -111,6 +117,11 @@ class Settings:
             raise ConfigurationError("\n".join(faults))
         return cls(**values)
 
+    @property
+    def alertmanagers(self) -> tuple[str, ...]:
+        """The URLs of `alertmanager_urls`."""
+        return _urls(self.alertmanager_urls)
+
     def as_environment(self) -> dict[str, str]:
         """The environment that a child process reads the same settings from."""
         return {variable_of(f): str(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
@@ -133,4 +144,11 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     faults = []
     if values.get("log_level", "info") not in {"debug", "info", "warning", "error"}:
         faults.append(f"CROUPIER_LOG_LEVEL={values['log_level']!r}: must be debug, info, warning or error")
+    urls = _urls(values.get("alertmanager_urls"))
+    if any(not url.startswith(("http://", "https://")) for url in urls):
+        faults.append(f"CROUPIER_ALERTMANAGER_URLS={','.join(urls)!r}: each must start with http:// or https://")
     return faults
+
+
+def _urls(text: str | None) -> tuple[str, ...]:
+    return tuple(url.strip() for url in (text or "").split(",") if url.strip())

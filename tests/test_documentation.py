@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from sqlalchemy import Table
 
 from app import create_app
 from app.api.schemas import (
+    ChannelRequest,
     ExposureRequest,
     FeedbackRequest,
     ItemRequest,
@@ -17,6 +19,7 @@ from app.api.schemas import (
     QuarantineSelection,
     RecommendationAnswer,
     RecommendationRequest,
+    SilenceRequest,
 )
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
@@ -31,11 +34,12 @@ from app.simulation.command import simulate_command
 from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
-from app.store.tables import quarantine
+from app.store.tables import alert_channels, alert_silences, alerts, quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
 from bandits.posteriors import REWARD_MODELS
+from monitoring.alert_rules import DEFAULT_RULES, AnyRule
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
@@ -59,6 +63,9 @@ _SHAPES = (
     Metric,
     Override,
     PinRequest,
+    SilenceRequest,
+    ChannelRequest,
+    *get_args(AnyRule),
     WarmStart,
     ItemRequest,
     EvaluationReport,
@@ -98,6 +105,18 @@ def test_each_reason_for_quarantine_is_documented() -> None:
     """With every column that operators see."""
     words = [*get_args(Reason), *(column.name for column in quarantine.c if column.name != "fingerprint")]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+@pytest.mark.parametrize("table", [alerts, alert_silences, alert_channels], ids=lambda table: table.name)
+def test_each_column_that_an_answer_shows_of_alerts_is_documented(table: Table) -> None:
+    """Their rows are shown as they are."""
+    assert [column.name for column in table.c if f"`{column.name}`" not in _REFERENCE] == []
+
+
+def test_each_default_rule_is_documented_with_its_severity() -> None:
+    """In the table of default rules."""
+    page = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
+    assert [key for key, rule in DEFAULT_RULES.items() if f"| `{key}` | {rule.severity} |" not in page] == []
 
 
 @pytest.mark.parametrize("shape", _SHAPES)

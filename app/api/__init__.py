@@ -3,6 +3,9 @@
 from flask import Flask
 
 from app.api import (
+    alert_channels,
+    alert_rules,
+    alerts,
     arms,
     decisions,
     experiments,
@@ -14,6 +17,7 @@ from app.api import (
     problems,
     quarantine,
     recommendations,
+    silences,
 )
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
@@ -32,6 +36,10 @@ _RESOURCES = (
     overrides,
     items,
     decisions,
+    alerts,
+    silences,
+    alert_rules,
+    alert_channels,
     health,
 )
 # Also routes of their blueprints: a test compares the scopes.

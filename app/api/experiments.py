@@ -1,6 +1,5 @@
 """`/v1/experiments`: make, change, read, start, pause, resume and stop."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +10,13 @@ from msgspec import UNSET
 from app import experiments
 from app.api.codec import decode
 from app.api.http import actor, read, reply, requires, services
-from app.api.query import moment, number, whole
+from app.api.query import checked_key, moment, number, whole
 from app.api.schemas import NewExperiment
 from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles, reply_with, view_of
 from app.auth import Scope
-from app.errors import InvalidInput
 from app.experiments import Action
 from app.reports import arms_report, history_page
-from app.specification import KEY_PATTERN, ExperimentRequest, Specification
+from app.specification import ExperimentRequest, Specification
 
 __all__ = ["blueprint"]
 
@@ -50,7 +48,7 @@ def create_experiment() -> Response:
 @requires(Scope.ADMIN)
 def put_experiment(key: str) -> Response:
     """Makes or replaces an experiment; the same again changes nothing."""
-    _check_key(key)
+    checked_key(key)
     wanted = read(ExperimentRequest)
     refuse_obstacles(wanted.arms)
     experiment, created = experiments.put(
@@ -126,8 +124,3 @@ def get_audit(key: str) -> Response:
     limit = whole("limit", 20, low=1, high=100)
     before = whole("before", 0, low=0, high=2**53) or None
     return reply(experiments.audit_page(services().database, key, before=before, limit=limit))
-
-
-def _check_key(key: str) -> None:
-    if not re.search(KEY_PATTERN, key):
-        raise InvalidInput.at("#", f"the key {key!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -")

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from app import quarantine
 from app.api.http import actor, read, reply, requires, services
-from app.api.query import whole
+from app.api.query import LARGEST_ID, whole
 from app.api.schemas import QuarantineSelection
 from app.auth import Scope
 from app.errors import InvalidInput
@@ -15,8 +15,6 @@ from app.store.quarantine import Filter
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("quarantine", __name__, url_prefix="/v1/quarantine")
-
-_LARGEST_ID = 2**63 - 1
 
 
 @blueprint.get("")
@@ -35,7 +33,7 @@ def list_quarantine() -> Response:
 @requires(Scope.READ)
 def get_entry(entry_id: int) -> Response:
     """One entry."""
-    return reply(quarantine.get(services().database, min(entry_id, _LARGEST_ID)))
+    return reply(quarantine.get(services().database, min(entry_id, LARGEST_ID)))
 
 
 @blueprint.post("/<any(replay, discard):action>")

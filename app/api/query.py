@@ -1,13 +1,17 @@
-"""Reads query parameters."""
+"""Reads what stands in URLs: query parameters and keys."""
 
+import re
 from datetime import datetime
 
 import msgspec
 from flask import request
 
 from app.errors import InvalidInput
+from app.specification import KEY_PATTERN
 
-__all__ = ["moment", "number", "whole"]
+__all__ = ["LARGEST_ID", "checked_key", "moment", "number", "whole"]
+
+LARGEST_ID = 2**63 - 1  # of a row
 
 
 def number(name: str, default: float, *, low: float, high: float) -> float:
@@ -52,3 +56,14 @@ def moment(name: str) -> datetime | None:
     if value.tzinfo is None:
         raise InvalidInput.at("#", f"query parameter {name}={text!r} needs a time zone, as Z")
     return value
+
+
+def checked_key(key: str) -> str:
+    """A key from the path.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not re.search(KEY_PATTERN, key):
+        raise InvalidInput.at("#", f"the key {key!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return key

@@ -16,6 +16,7 @@ __all__ = [
     "BatchRequest",
     "BulkExposures",
     "BulkFeedback",
+    "ChannelRequest",
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
@@ -27,6 +28,7 @@ __all__ = [
     "QuarantineSelection",
     "RecommendationAnswer",
     "RecommendationRequest",
+    "SilenceRequest",
 ]
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -109,6 +111,22 @@ class QuarantineSelection(_Body, frozen=True, kw_only=True):
     ids: Annotated[list[Annotated[int, Meta(ge=1, le=2**53)]], Meta(min_length=1, max_length=5000)] | None = None
     experiment: Key | None = None
     reason: Text | None = None
+
+
+class SilenceRequest(_Body, frozen=True, kw_only=True):
+    """`POST /v1/silences`."""
+
+    labels: Annotated[dict[Text, Text], Meta(min_length=1, max_length=32)]
+    ends_at: Moment
+    starts_at: Moment | None = None  # null: now
+    comment: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class ChannelRequest(_Body, frozen=True, kw_only=True):
+    """`PUT /v1/alert-channels/{key}`."""
+
+    url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\s/]")]
+    secret: Annotated[str, Meta(min_length=16, max_length=256)]
 
 
 class EventAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,6 +5,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 __all__ = [
     "PARTITIONED",
+    "alert_channels",
+    "alert_deliveries",
+    "alert_flips",
+    "alert_rules",
+    "alert_silences",
+    "alerts",
     "allocations",
     "api_keys",
     "arm_statistics",
@@ -341,4 +347,94 @@ audit_log = sa.Table(
     sa.Column("before", JSONB, nullable=True),
     sa.Column("after", JSONB, nullable=True),
     sa.Index("audit_log_subject", "subject", "id"),
+)
+
+# Rules that replace a default one with the same key, or stand beside them.
+alert_rules = sa.Table(
+    "alert_rules",
+    metadata,
+    _key("experiment"),  # '' stands for every experiment
+    _key("key"),
+    sa.Column("rule", JSONB, nullable=False),
+    _moment_now("updated_at"),
+)
+
+# One row a label set, from the first time that there is something to say of it.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("fingerprint"),  # of the labels: the identity
+    _text("experiment"),
+    _text("rule"),
+    sa.Column("labels", JSONB, nullable=False),
+    _text("severity"),
+    _text("summary"),
+    _text("state"),
+    _moment("since"),
+    _moment("quiet_since", nullable=True),
+    sa.Column("value", sa.Double, nullable=True),
+    _text("reason"),
+    sa.Column("misses", sa.Integer, nullable=False, server_default="0"),  # evaluations in a row that said nothing
+    sa.Column("undecided", sa.Text, nullable=False, server_default=""),  # why the last one said nothing
+    _moment("evaluated_at"),
+    _text("acknowledged_by", nullable=True),
+    _moment("acknowledged_at", nullable=True),
+    sa.Index("alerts_fingerprint", "fingerprint", unique=True),
+    sa.Index("alerts_experiment", "experiment", "id"),
+)
+
+alert_flips = sa.Table(
+    "alert_flips",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("alert", sa.BigInteger, sa.ForeignKey("alerts.id"), nullable=False),
+    _text("before"),
+    _text("after"),
+    sa.Column("value", sa.Double, nullable=True),
+    _text("reason"),
+    _moment("at"),
+    sa.Index("alert_flips_alert", "alert", "id"),
+    sa.Index("alert_flips_at", "at"),
+)
+
+# An alert is silenced while all labels of a silence are among its own.
+alert_silences = sa.Table(
+    "alert_silences",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("labels", JSONB, nullable=False),
+    _moment("starts_at"),
+    _moment("ends_at"),
+    _text("comment"),
+    _text("created_by"),
+    sa.Index("alert_silences_ends_at", "ends_at"),
+)
+
+# Webhooks.
+alert_channels = sa.Table(
+    "alert_channels",
+    metadata,
+    _key("key"),
+    _text("url"),
+    _text("secret"),  # of the signature: it must be known in full to sign
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),  # failures in a row
+    _moment("retry_at", nullable=True),
+    _moment("switched_off_at", nullable=True),
+    _text("fault", nullable=True),  # of the last attempt
+    _moment_now("updated_at"),
+)
+
+# What is still to be sent; made in the transaction of the flip, deleted once the receiver has it.
+alert_deliveries = sa.Table(
+    "alert_deliveries",
+    metadata,
+    sa.Column("channel", sa.Text, sa.ForeignKey("alert_channels.key", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "flip",
+        sa.BigInteger,
+        sa.ForeignKey("alert_flips.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
 )
