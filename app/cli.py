@@ -27,6 +27,7 @@ from app.store.migrate import migrate as run_migrations
 from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
+from app.telemetry import telemetry_of
 from monitoring.logs import configure
 
 __all__ = ["main"]
@@ -279,7 +280,12 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
     configure(settings.log_level, role=name)
     stop = _stop_signal()
     stop_with_parent()
-    run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop)
+    telemetry = telemetry_of(settings, name)
+    telemetry.start()
+    try:
+        run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
+    finally:
+        telemetry.close()
 
 
 @contextmanager

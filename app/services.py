@@ -15,10 +15,12 @@ from app.serving.health import Health
 from app.serving.journal import Batches, GroupCommit
 from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
+from app.serving.watching import LogWatch, note_state
 from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
 from app.store.feedback import FeedbackEvent
+from monitoring.telemetry import Telemetry
 
 __all__ = ["Services"]
 
@@ -42,17 +44,24 @@ class Services:
     recovery: Recovery
     decisions: DurableLog[DecisionRow, DecisionRow]
     feedback: DurableLog[FeedbackEvent, Verdict]
+    telemetry: Telemetry
     stopping: threading.Event
 
     @classmethod
-    def build(cls, settings: Settings, database_url: str, *, shard: int = 0) -> "Services":
+    def build(
+        cls, settings: Settings, database_url: str, *, shard: int = 0, telemetry: Telemetry | None = None
+    ) -> "Services":
         """Connects the parts; nothing runs yet.
 
         Args:
             settings: of this process.
             database_url: PostgreSQL.
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
+            telemetry: of this process; None: it has none.
         """
+        telemetry = telemetry or Telemetry.none()
+        meter = telemetry.meter
+        of_decisions, of_feedback = LogWatch(meter, "decision"), LogWatch(meter, "feedback")
         database = Database(database_url, name="croupier-web")
         health = Health()
         allocations = Allocations(database, health)
@@ -71,29 +80,34 @@ class Services:
             keys=KeyRing(database),
             spool=spool,
             health=health,
-            recovery=Recovery(database, spool, health, kinds),
+            recovery=Recovery(database, spool, health, kinds, meter),
             decisions=DurableLog(
-                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s),
+                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s, watch=of_decisions.batch),
                 spooling,
                 encode=partial(encode, "decision"),
                 assumed=lambda row: row,
                 health=health,
+                watch=of_decisions.recorded,
             ),
             feedback=DurableLog(
-                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s),
+                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s, watch=of_feedback.batch),
                 spooling,
                 encode=partial(encode, "feedback"),
                 assumed=lambda _: Verdict(status="accepted"),
                 health=health,
+                watch=of_feedback.recorded,
             ),
+            telemetry=telemetry,
             stopping=threading.Event(),
         )
 
     def start(self) -> None:
-        """Starts what goes on in the background: refreshing allocations and keys, replaying the spool."""
+        """Starts what goes on in the background: refreshing allocations and keys, replaying the spool, telemetry."""
         threading.Thread(target=self._refresh_for_ever, name="refresh", daemon=True).start()
         recover = partial(self.recovery.run, self.stopping, interval_s=_RECOVER_EVERY_S)
         threading.Thread(target=recover, name="recovery", daemon=True).start()
+        self.telemetry.meter.ask(self._note_state)
+        self.telemetry.start()
 
     def close(self) -> None:
         """Records what is open and lets go of the database."""
@@ -102,6 +116,10 @@ class Services:
         self.feedback.close()
         self.spool.close()
         self.database.close()
+        self.telemetry.close()
+
+    def _note_state(self) -> None:
+        note_state(self.telemetry.meter, self.spool, self.health, self.allocations.refreshed_at)
 
     def _refresh_for_ever(self) -> None:
         while not self.stopping.is_set():

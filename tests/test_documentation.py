@@ -17,6 +17,7 @@ from app.settings import Settings, variable_of
 from app.specification import Arm, ExperimentRequest, Metric, Reward
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.policy import POLICIES
+from monitoring.instruments import INSTRUMENTS
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
@@ -53,6 +54,15 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected
+
+
+def test_the_table_of_instruments_is_documented() -> None:
+    """Each instrument stands in the table with kind, unit, labels and meaning, and nothing else does."""
+    expected = {
+        f"| `{i.name}` | {i.kind} | `{i.unit}` | {', '.join(f'`{label}`' for label in i.labels) or '–'} | {i.help} |"
+        for i in INSTRUMENTS
+    }
+    assert set(re.findall(r"^\| `[a-z_.]+` \| (?:counter|gauge|histogram) \|.*$", _REFERENCE, re.MULTILINE)) == expected
 
 
 @pytest.mark.parametrize("shape", _SHAPES)

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from app.api import decisions, experiments, feedback, health, items, problems, recommendations
+from app.api import decisions, experiments, feedback, health, items, metrics, problems, recommendations
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -10,7 +10,7 @@ from app.services import Services
 
 __all__ = ["FAST", "install"]
 
-_RESOURCES = (recommendations, feedback, experiments, items, decisions, health)
+_RESOURCES = (recommendations, feedback, experiments, items, decisions, health, metrics)
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
     "/v1/recommendations": FastRoute(Scope.DECIDE, recommendations.recommend),
@@ -29,4 +29,5 @@ def install(app: Flask, services: Services) -> None:
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
-    app.wsgi_app = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)  # type: ignore[method-assign]
+    fast = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)
+    app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]

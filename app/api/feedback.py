@@ -1,5 +1,6 @@
 """`POST /v1/feedback`: events about decisions, one or many."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,6 +16,7 @@ from app.ids import time_of
 from app.services import Services
 from app.serving.durability import Durability
 from app.serving.feedback import Verdict
+from app.serving.watching import note_feedback
 from app.store.feedback import FeedbackEvent
 
 __all__ = ["blueprint", "take_feedback"]
@@ -44,7 +46,7 @@ def take_feedback(services: Services, data: bytes) -> FeedbackAnswer | dict[str,
 
 def _one(services: Services, event: FeedbackRequest) -> FeedbackAnswer:
     """One event: what is wrong with it is a problem."""
-    (verdict,), durability = services.feedback.record([_event_of(services, event)])
+    (verdict,), durability = _record(services, [_event_of(services, event)])
     if verdict.rejection:
         pointer = "#" if verdict.rejection.field is None else f"#/{verdict.rejection.field}"
         raise InvalidInput.at(pointer, verdict.rejection.reason)
@@ -57,9 +59,15 @@ def _many(services: Services, bodies: list[msgspec.Raw]) -> list[FeedbackAnswer]
     good = [event for event in events if isinstance(event, FeedbackEvent)]
     if not good:
         return [event for event in events if isinstance(event, FeedbackAnswer)]
-    verdicts, durability = services.feedback.record(good)
+    verdicts, durability = _record(services, good)
     rest = iter(verdicts)
     return [_answer(next(rest), durability) if isinstance(event, FeedbackEvent) else event for event in events]
+
+
+def _record(services: Services, events: Sequence[FeedbackEvent]) -> tuple[Sequence[Verdict], Durability]:
+    verdicts, durability = services.feedback.record(events)
+    note_feedback(services.telemetry.meter, events, verdicts, datetime.now(UTC))
+    return verdicts, durability
 
 
 def _read_one(services: Services, one: msgspec.Raw) -> FeedbackEvent | FeedbackAnswer:

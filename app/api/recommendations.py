@@ -19,6 +19,7 @@ from app.ids import new_id
 from app.services import Services
 from app.serving.decide import decide, items_of
 from app.serving.durability import Durability
+from app.serving.watching import note_decisions
 from app.store.decisions import DecisionRow
 
 __all__ = ["blueprint", "recommend", "recommend_batch"]
@@ -92,6 +93,7 @@ def _decide(services: Services, data: bytes | msgspec.Raw) -> tuple[Recommendati
         k=wanted.k,
         context=wanted.context,
         started=started,
+        meter=services.telemetry.meter,
     )
     return wanted, row
 
@@ -106,9 +108,10 @@ def _id_of(services: Services, wanted: RecommendationRequest) -> UUID:
 
 def _record(services: Services, rows: Sequence[DecisionRow]) -> tuple[Sequence[DecisionRow], Durability]:
     """Waits until rows are safe, unless all their experiments are content with less."""
-    if all(services.allocations.find(row.experiment).specification.ack == "queued" for row in rows):
-        return services.decisions.queue(rows)
-    return services.decisions.record(rows)
+    queued = all(services.allocations.find(row.experiment).specification.ack == "queued" for row in rows)
+    recorded, durability = services.decisions.queue(rows) if queued else services.decisions.record(rows)
+    note_decisions(services.telemetry, recorded)
+    return recorded, durability
 
 
 def _answer(wanted: RecommendationRequest, row: DecisionRow, durability: Durability) -> RecommendationAnswer:

@@ -31,6 +31,8 @@ class Verdict:
 
     status: Status
     rejection: Rejection | None = None
+    experiment: str = ""  # and metric: of an event that fits its decision
+    metric: str = ""
 
 
 def match(event: FeedbackEvent, target: Target, specification: Specification) -> MatchedEvent | Rejection:
@@ -95,7 +97,6 @@ def _verdict(event: FeedbackEvent | Rejection, new: set[EventKey]) -> Verdict:
         return Verdict(status="rejected", rejection=event)
     if not isinstance(event, MatchedEvent):
         return Verdict(status="unmatched")
-    if event.key in new:
-        new.remove(event.key)
-        return Verdict(status="accepted")
-    return Verdict(status="duplicate")
+    status: Status = "accepted" if event.key in new else "duplicate"
+    new.discard(event.key)
+    return Verdict(status=status, experiment=event.experiment, metric=event.metric)

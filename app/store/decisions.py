@@ -34,6 +34,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     scores: tuple[float | None, ...]
     payload: Any
     latency_ms: float
+    trace_id: str | None = None
 
 
 # $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it

@@ -119,6 +119,7 @@ decisions = sa.Table(
     sa.Column("scores", ARRAY(sa.Double), nullable=False),
     sa.Column("payload", JSONB, nullable=True),
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
+    _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
     postgresql_partition_by=_BY_ID,
 )
 

@@ -11,6 +11,7 @@ from app import create_app
 from app.errors import ConfigurationError
 from app.services import Services
 from app.settings import WORKER_SLOT, Settings
+from app.telemetry import telemetry_of
 from monitoring.logs import configure
 
 __all__ = ["build", "wait_with_gevent"]
@@ -27,7 +28,8 @@ def build() -> Flask:
     if settings.database_url is None:
         raise ConfigurationError("A web worker needs DATABASE_URL; `croupier up` starts an embedded PostgreSQL")
     psycopg2.extensions.set_wait_callback(wait_with_gevent)
-    services = Services.build(settings, settings.database_url, shard=int(os.environ[WORKER_SLOT]))
+    shard, telemetry = int(os.environ[WORKER_SLOT]), telemetry_of(settings, "web")
+    services = Services.build(settings, settings.database_url, shard=shard, telemetry=telemetry)
     services.start()
     return create_app(services)
 
