@@ -63,22 +63,20 @@ class RequestLog:
     def __init__(self, role: str, stream: IO[str]) -> None:
         self._role = role
         self._stream = stream
-        self._noted: deque[tuple[float, Request, str, int, float]] = deque()
+        self._noted: deque[bytes] = deque()
 
     def add(self, request: Request, route: str, status: int, duration: float) -> None:
         """Notes a request that has been answered; `duration` is in seconds."""
-        self._noted.append((time.time(), request, route, status, duration))
+        self._noted.append(self._line(time.time(), request, route, status, duration))
 
     def write(self) -> None:
         """Writes what was noted."""
-        lines = []
-        while self._noted:
-            lines.append(self._line(*self._noted.popleft()))
+        lines = [self._noted.popleft() for _ in range(len(self._noted))]
         if lines:
-            self._stream.write("\n".join(lines) + "\n")
+            self._stream.write(b"".join(lines).decode())
             self._stream.flush()
 
-    def _line(self, at: float, request: Request, route: str, status: int, duration: float) -> str:
+    def _line(self, at: float, request: Request, route: str, status: int, duration: float) -> bytes:
         line = {
             "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
             "level": "info",
@@ -95,4 +93,4 @@ class RequestLog:
             line["span_id"] = f"{request.span.get_span_context().span_id:016x}"
         if request.experiment is not None:
             line["experiment"] = request.experiment
-        return msgspec.json.encode(line).decode()
+        return msgspec.json.encode(line) + b"\n"

@@ -1,8 +1,7 @@
 """Measurements on the fast path: noted there, added up elsewhere.
 
-Noting costs a tenth of a microsecond; sums and buckets are made in the background, for every sink at once. So
-telemetry costs a request next to nothing, however many sinks there are, and a killed process loses the measurements
-of half a second.
+Noting costs a tenth of a microsecond, adding up a few tenths, for all sinks at once; these read the sums in the
+background. So telemetry costs a request little, however many sinks there are.
 """
 
 import threading
@@ -17,6 +16,8 @@ from monitoring.instruments import Instrument
 
 __all__ = ["OVERFLOW", "Meter", "Series"]
 
+# What is noted is added up at the latest when it is so much: more would be work for the garbage collector.
+_MOST_NOTED: Final = 200
 # Most label sets of one instrument; further ones are counted together, so memory stays bounded whatever happens.
 _MOST_SERIES: Final = 10_000
 OVERFLOW: Final = "_overflow"
@@ -73,6 +74,11 @@ class Meter:
         """Notes a measurement: an increment, an observation or a gauge's new value."""
         if self._enabled:
             self._noted.append((instrument, labels, value))
+            if len(self._noted) >= _MOST_NOTED and self._adding_up.acquire(blocking=False):
+                try:
+                    self._add_up()
+                finally:
+                    self._adding_up.release()
 
     @contextmanager
     def timing(self, instrument: Instrument, labels: Labels = ()) -> Iterator[None]:

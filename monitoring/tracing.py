@@ -76,7 +76,7 @@ class Request:
         self.experiment: str | None = None
         self.span: Span | None = None
         self._tracer = tracer
-        self._names: set[str] = set()
+        self._names: tuple[str, ...] = ()
         parent = None if traceparent is None else _PARENT.fullmatch(traceparent)
         trace_id = random.getrandbits(128) or 1 if parent is None else int(parent[1], 16)
         is_parent_traced = None if parent is None else bool(int(parent[3], 16) & _SAMPLED)
@@ -96,7 +96,7 @@ class Request:
         """
         if self.span is None or self._tracer is None or name in self._names:
             return
-        self._names.add(name)
+        self._names += (name,)
         context = trace.set_span_in_context(self.span)
         span = self._tracer.start_span(name, context, attributes=dict(attributes), start_time=self._at(began))
         if failed:
