@@ -4,7 +4,8 @@ Names follow OpenTelemetry's semantic conventions where there is one, units are 
 experiments that exist, of their arms and metrics, and fixed words; never a unit, an item or what a client made up.
 """
 
-from typing import Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Final, Literal
 
 __all__ = [
     "ACTIVE_REQUESTS",
@@ -37,7 +38,8 @@ _ROWS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _DELAYS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
 
 
-class Instrument(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Instrument:
     """One row of the table.
 
     `merge` says what a scrape makes of a gauge that several processes have: of those alive the largest value, the sum,

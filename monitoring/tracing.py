@@ -17,7 +17,10 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 
 __all__ = ["CURRENT", "SAMPLERS", "Request", "Sampler", "SamplerName", "trace_id_now"]
 
-_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+# Version 00 ends after the flags, later ones may go on; an id of zeros is none.
+_PARENT: Final = re.compile(
+    r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
 _SAMPLED: Final = 0x01
 
 SamplerName = Literal[
