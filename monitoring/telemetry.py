@@ -62,7 +62,7 @@ class Telemetry:
 
     def __init__(self, options: TelemetryOptions, role: str) -> None:
         self._folder = options.metrics_folder
-        self._files = None if self._folder is None else MetricFiles(self._folder, role)
+        self._files = None if self._folder is None else _files_in(self._folder, role)
         self._otlp = None
         if options.otlp:
             slot = self._files.slot if self._files else f"{role}-{os.getpid()}"
@@ -108,7 +108,7 @@ class Telemetry:
 
     def exposition(self) -> bytes | None:
         """The metrics of all processes of this machine, in Prometheus' text format; None: they are not kept."""
-        if self._folder is None:
+        if self._folder is None or self._files is None:
             return None
         self.flush()
         return exposition.render(self._folder)
@@ -132,3 +132,12 @@ class Telemetry:
                 self.flush()
             except Exception:  # a full disk, say, must not end it for ever
                 log.exception("cannot write telemetry")
+
+
+def _files_in(folder: Path, role: str) -> MetricFiles | None:
+    """The process's files for `/metrics`. That they cannot be made is no reason not to serve."""
+    try:
+        return MetricFiles(folder, role)
+    except OSError as error:
+        log.error("no metrics of this process: %s", error)  # noqa: TRY400 - the message says it all
+        return None

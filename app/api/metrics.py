@@ -18,5 +18,5 @@ def get_metrics() -> Response:
     """The metrics of all processes of this machine."""
     text = services().telemetry.exposition()
     if text is None:
-        raise NotFound("CROUPIER_METRICS is off")
+        raise NotFound("CROUPIER_METRICS is off, or the data directory cannot be written; then the log says so")
     return Response(text, content_type=CONTENT_TYPE_LATEST)

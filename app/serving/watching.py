@@ -27,7 +27,7 @@ from monitoring.meter import Meter
 from monitoring.telemetry import Telemetry
 from monitoring.tracing import CURRENT
 
-__all__ = ["LogWatch", "note_decisions", "note_recommender", "note_state"]
+__all__ = ["LogWatch", "note_decisions", "note_feedback", "note_recommender", "note_state"]
 
 # OpenFeature's words for why a flag has its value.
 _EVALUATION_REASONS = {
