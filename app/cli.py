@@ -12,18 +12,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
+from app import quarantine
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
-from app.replay import ReplayOptions, replay_msweb
+from app.evaluation.command import evaluate
+from app.loading import load_items
+from app.replay import (
+    HeadlineOptions,
+    ReplayOptions,
+    read_tests,
+    replay_msweb,
+    replay_upworthy,
+    simulate_upworthy,
+)
+from app.replay.client import Client, ServiceAway
 from app.settings import Settings
 from app.store import keys as key_store
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
+from app.store.quarantine import Filter
 from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
@@ -33,6 +46,8 @@ from monitoring.logs import configure
 __all__ = ["main"]
 
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
+
+_FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,6 +62,12 @@ class _Group(click.Group):
             raise click.ClickException(error.detail) from error
 
 
+class _AwayError(click.ClickException):
+    """The service does not answer: the same command may succeed later."""
+
+    exit_code = 3
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="croupier")
 def main() -> None:
@@ -54,6 +75,9 @@ def main() -> None:
 
     Settings come from the environment (docs/reference.md); options win over them.
     """
+
+
+main.add_command(evaluate)
 
 
 def _server_options(command: Command) -> Command:
@@ -229,6 +253,84 @@ def keys_revoke(prefix: str) -> None:
             raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
 
 
+@main.group("quarantine")
+def quarantine_group() -> None:
+    """Events that could not be used."""
+
+
+@quarantine_group.command("list")
+@click.option("--experiment", help="Only about this one.")
+@click.option("--reason", help="Only with this one.")
+@click.option("--state", default="open", show_default=True, help="open, replayed or discarded.")
+@click.option("--limit", default=100, show_default=True, help="At most; the newest first.")
+def quarantine_list(*, experiment: str | None, reason: str | None, state: str, limit: int) -> None:
+    """Lists entries, the newest first."""
+    wanted = Filter(experiment=experiment, reason=reason, state=state)
+    with _database(Settings.from_environment()) as database:
+        for entry in quarantine.listed(database, wanted, before=None, limit=limit):
+            about = f"{entry['experiment'] or '-'}/{entry['arm'] or '-'}"
+            click.echo(f"{entry['id']:>8} {entry['kind']:8} {about} {entry['reason']}: {entry['detail']}")
+
+
+def _selection(command: Command) -> Command:
+    for option in (
+        click.argument("ids", nargs=-1, type=int),
+        click.option("--experiment", help="Instead of ids: all open ones about this one."),
+        click.option("--reason", help="Instead of ids: all open ones with this one."),
+    ):
+        command = option(command)
+    return command
+
+
+@quarantine_group.command("replay")
+@_selection
+def quarantine_replay(**selection: Any) -> None:  # noqa: ANN401 - click's options
+    """Tries entries again, up to 5,000; exit status 1 if some are rejected again."""
+    with _database(Settings.from_environment()) as database:
+        replayed = quarantine.replay(database, _filter(**selection), actor="cli")
+    for result in replayed.results:
+        click.echo(f"{result.id:>8} {result.status} {result.reason or ''}".rstrip())
+    if any(result.status == "rejected" for result in replayed.results):
+        sys.exit(1)
+
+
+@quarantine_group.command("discard")
+@_selection
+def quarantine_discard(**selection: Any) -> None:  # noqa: ANN401 - click's options
+    """Marks entries as of no use, up to 5,000; they can be seen until they are too old."""
+    with _database(Settings.from_environment()) as database:
+        discarded = quarantine.discard(database, _filter(**selection), actor="cli")
+    click.echo(f"discarded {len(discarded.ids)}")
+
+
+def _filter(*, ids: tuple[int, ...], experiment: str | None, reason: str | None) -> Filter:
+    if bool(ids) == bool(experiment or reason):
+        raise ConfigurationError("Name either ids, or --experiment or --reason")
+    return Filter(ids=ids or None, experiment=experiment, reason=reason)
+
+
+@main.group()
+def items() -> None:
+    """The catalogue of items."""
+
+
+@items.command("load")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--key", required=True, envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with the scope admin.")
+def items_load(file: Path, url: str, key: str) -> None:
+    """Loads FILE (.ndjson, .jsonl or .csv, also .gz) over HTTP; items that exist are replaced.
+
+    The whole file is checked first: exit status 1 says that it, or the key, was refused and why. Exit status 3: the
+    service did not answer; the same command goes on where this one ended.
+    """
+    try:
+        count = load_items(file, Client(url, key, timeout_s=60), Console(stderr=True))
+    except ServiceAway as error:
+        raise _AwayError(f"{error.detail}\nRun this again: what is loaded already does no harm") from error
+    click.echo(f"{count} items are in the catalogue")
+
+
 @main.group()
 def replay() -> None:
     """Real traffic against a running service."""
@@ -247,6 +349,40 @@ def replay() -> None:
 def replay_msweb_command(*, forever: bool, decisions: int, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Users of www.microsoft.com in February 1998, one visit held out each: is it among the items?"""
     replay_msweb(ReplayOptions(decisions=None if forever else decisions, **options))
+
+
+@replay.command("upworthy")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
+@click.option("--key", envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with every scope.")
+@click.option("--test", "test_id", default=_FIRST_TEST, show_default=True, help="Which test of the archive.")
+@click.option("--all", "every", is_flag=True, help="The twenty tests of data/upworthy/bench_tests.csv instead.")
+@click.option(
+    "--draw",
+    default="rate",
+    show_default=True,
+    type=click.Choice(["rate", "counts"]),
+    help="Clicks come from an arm's rate, or from its real clicks and impressions without replacement.",
+)
+@click.option("--decisions", default=500_000, show_default=True, type=click.IntRange(min=1), help="Of each test.")
+@click.option(
+    "--rate", default=2500.0, show_default=True, type=click.FloatRange(min=1), help="Decisions a second of each test."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the clicks.")
+@click.option("--in-process", is_flag=True, help="Without a service: the policy alone, in this process.")
+def replay_upworthy_command(
+    *,
+    test_id: str,
+    every: bool,
+    in_process: bool,
+    key: str | None,
+    **options: Any,  # noqa: ANN401 - click's options
+) -> None:
+    """Headline tests of upworthy.com: regret against the best headline, and against dealing all equally."""
+    if not key and not in_process:
+        raise click.UsageError("Missing option '--key' (or --in-process, which needs no service)")
+    tests = read_tests() if every else read_tests([test_id])
+    run = simulate_upworthy if in_process else replay_upworthy
+    run(tests, HeadlineOptions(key=key or "", **options))
 
 
 def _log_whole_since(settings: Settings) -> datetime:

@@ -1,7 +1,7 @@
 """Changes of experiments: each one transaction, with its audit entry, its arms and a fresh allocation."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -9,15 +9,16 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from app import edits
 from app.errors import Conflict, Fault, InvalidInput, NotFound, PreconditionFailed
-from app.learning import evidence_of, publish_allocation, read_counts
-from app.specification import Arm, Reward, Specification, State, check, epoch_changes, same
-from app.store import audit
+from app.learning import publish_allocation, read_evidence
+from app.specification import Arm, Contract, Specification, State, check, contract_of, epoch_changes, same
+from app.store import audit, contracts
 from app.store import experiments as store
 from app.store.database import Database
 from app.store.experiments import ArmRecord, Experiment
 
-__all__ = ["Action", "change_state", "create", "get", "listed", "patch", "put"]
+__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put"]
 
 Action = Literal["start", "pause", "resume", "stop"]
 
@@ -72,7 +73,8 @@ def put(
             experiment = store.find(connection, key, lock=True)
             if experiment is None:  # only with If-Match, which is not for making new ones
                 raise PreconditionFailed(f"There is no experiment {key!r} to match")
-            _replace(connection, experiment, specification, if_match=if_match, actor=actor)
+            _refuse_stale(experiment, if_match)
+            _replace(connection, experiment, specification, actor=actor)
         return _existing(store.find(connection, key), key), created
 
 
@@ -106,11 +108,23 @@ def patch(
         PreconditionFailed: the version is not `if_match`.
     """
     with database.transaction() as connection:
-        experiment = _existing(store.find(connection, key, lock=True), key)
-        specification = changed(experiment.specification)
-        check(specification)
-        _replace(connection, experiment, specification, if_match=if_match, actor=actor)
-        return _existing(store.find(connection, key), key)
+        experiment = _locked(connection, key, if_match)
+        return _revise(connection, experiment, changed(experiment.specification), actor=actor)
+
+
+def add_arm(database: Database, key: str, arm: Arm, *, if_match: int | None, actor: str) -> Experiment:
+    """Adds an arm to an experiment, or takes a retired one back.
+
+    Raises:
+        NotFound: the experiment does not exist.
+        Conflict: the arm's key is in use, or was that of another arm.
+        InvalidInput: the result contradicts itself.
+        PreconditionFailed: the version is not `if_match`.
+    """
+    with database.transaction() as connection:
+        experiment = _locked(connection, key, if_match)
+        ever = {record.key: record.specification for record in store.arms_of(connection, key)}
+        return _revise(connection, experiment, edits.add_arm(experiment.specification, arm, ever), actor=actor)
 
 
 def change_state(database: Database, key: str, action: Action, *, actor: str) -> Experiment:
@@ -132,33 +146,61 @@ def change_state(database: Database, key: str, action: Action, *, actor: str) ->
         return _existing(store.find(connection, key), key)
 
 
+def audit_page(database: Database, key: str, *, before: int | None, limit: int) -> dict[str, Any]:
+    """Who changed an experiment, when, from what to what: newest first.
+
+    Raises:
+        NotFound: it does not exist.
+    """
+    with database.transaction() as connection:
+        _existing(store.find(connection, key), key)
+        page = audit.trail(connection, key, before=before, limit=limit)
+    return {"experiment": key, "entries": page, "next_before": page[-1]["id"] if len(page) == limit else None}
+
+
 def _add(connection: sa.Connection, key: str, specification: Specification, *, state: State, actor: str) -> bool:
     """Stores a new experiment; False when the key is taken."""
     if not store.add(connection, key, specification, state, secrets.token_bytes(16)):
         return False
     experiment = _existing(store.find(connection, key), key)
+    contracts.save(connection, key, experiment.epoch, contract_of(specification))
     _save_arms(connection, experiment, old=None)
     _allocate(connection, experiment)
     audit.record(connection, actor=actor, action="create", subject=key, after=_as_json(specification))
     return True
 
 
-def _replace(
-    connection: sa.Connection,
-    old: Experiment,
-    specification: Specification,
-    *,
-    if_match: int | None,
-    actor: str,
-) -> None:
+def _locked(connection: sa.Connection, key: str, if_match: int | None) -> Experiment:
+    """An experiment at the version that a change is meant for; nobody else changes it before the transaction ends."""
+    experiment = _existing(store.find(connection, key, lock=True), key)
+    _refuse_stale(experiment, if_match)
+    return experiment
+
+
+def _refuse_stale(experiment: Experiment, if_match: int | None) -> None:
+    if if_match is not None and if_match != experiment.version:
+        raise PreconditionFailed(f"Experiment {experiment.key!r} is at version {experiment.version} now; read it again")
+
+
+def _revise(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> Experiment:
+    """Checks another specification, stores it, and returns the experiment as it is then."""
+    check(specification)
+    _replace(connection, old, specification, actor=actor)
+    return _existing(store.find(connection, old.key), old.key)
+
+
+def _replace(connection: sa.Connection, old: Experiment, specification: Specification, *, actor: str) -> None:
     """Stores another specification, if it is another."""
-    if if_match is not None and if_match != old.version:
-        raise PreconditionFailed(f"Experiment {old.key!r} is at version {old.version} now; read it again")
     if same(specification, old.specification):
         return
-    _refuse_other_folds(old.specification, specification)
+    earlier = contracts.of_experiment(connection, old.key)
+    _refuse_other_folds(earlier.values(), specification)
     epoch = old.epoch + epoch_changes(old.specification, specification)
+    contract = contract_of(specification)
+    if epoch in earlier:  # events of metrics that are not declared any more may be under way
+        contract = msgspec.structs.replace(contract, metrics=earlier[epoch].metrics | contract.metrics)
     store.replace(connection, old, specification, epoch=epoch)
+    contracts.save(connection, old.key, epoch, contract)
     experiment = _existing(store.find(connection, old.key), old.key)
     _save_arms(connection, experiment, old=old.specification)
     _allocate(connection, experiment)
@@ -166,12 +208,13 @@ def _replace(
     audit.record(connection, actor=actor, action="replace", subject=old.key, before=before, after=after)
 
 
-def _refuse_other_folds(old: Specification, new: Specification) -> None:
-    """An outcome must stay the fold of its events, so a metric keeps its aggregation for as long as it is declared."""
+def _refuse_other_folds(earlier: Iterable[Contract], new: Specification) -> None:
+    """An outcome must stay the fold of its events, so a metric keeps its aggregation, also when it was away."""
+    folds = {fold for contract in earlier for fold in contract.metrics.items()}
     faults = [
         Fault("#/reward/aggregation" if metric == new.reward.metric else "#/metrics", _ANOTHER_FOLD.format(metric))
-        for metric in old.metric_keys & new.metric_keys
-        if old.aggregation_of(metric) != new.aggregation_of(metric)
+        for metric, aggregation in folds
+        if new.aggregation_of(metric) not in {None, aggregation}
     ]
     if faults:
         raise InvalidInput(*faults)
@@ -181,7 +224,7 @@ def _save_arms(connection: sa.Connection, experiment: Experiment, *, old: Specif
     """Brings the arms' rows in line with the specification; arms that it no longer has are retired."""
     known = {record.key: record for record in store.arms_of(connection, experiment.key)}
     specification = experiment.specification
-    afresh = old is not None and _meaning(old.reward) != _meaning(specification.reward)
+    afresh = old is not None and _meaning(old) != _meaning(specification)
     records = [
         _arm_record(arm, position, known.get(arm.key), epoch=experiment.epoch, afresh=afresh)
         for position, arm in enumerate(specification.arms)
@@ -208,15 +251,16 @@ def _arm_record(arm: Arm, position: int, old: ArmRecord | None, *, epoch: int, a
     )
 
 
-def _meaning(reward: Reward) -> tuple[Any, ...]:
+def _meaning(specification: Specification) -> tuple[Any, ...]:
     """What an outcome means; when it changes, learning starts afresh."""
-    return reward.metric, reward.model, reward.missing, reward.default, reward.window_s, reward.aggregation
+    r = specification.reward
+    return specification.exposure, r.metric, r.model, r.bounds, r.missing, r.default, r.window_s, r.aggregation
 
 
 def _allocate(connection: sa.Connection, experiment: Experiment) -> None:
     """Puts a fresh allocation in force with the change itself, so that no worker sees one without the other."""
     now = datetime.now(UTC)
-    evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+    evidence = read_evidence(connection, experiment, now)
     publish_allocation(connection, experiment, evidence, data_as_of=now, cause="config")
 
 

@@ -7,6 +7,8 @@ import uuid_utils
 
 __all__ = ["day_bounds", "first_id_at", "new_id", "time_of"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def new_id() -> UUID:
     """A fresh UUIDv7 of the present millisecond."""
@@ -26,7 +28,7 @@ def time_of(decision_id: UUID) -> datetime:
 
 def first_id_at(moment: datetime) -> UUID:
     """The least UUID whose leading 48 bits are `moment`: the bound of a range partition."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    return UUID(int=(moment - _EPOCH) // timedelta(milliseconds=1) << 80)
 
 
 def day_bounds(day: datetime) -> tuple[UUID, UUID]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from app.errors import Unavailable
-from app.learning import Evidence, allocation_of, evidence_of, publish_allocation, read_counts
+from app.learning import Evidence, allocation_of, publish_allocation, read_evidence
 from app.quality import note_quality
 from app.roles import run_as_only_one
 from app.store import allocations, experiments
@@ -90,16 +90,21 @@ class _Learning:
 
 
 def _news(connection: sa.Connection, experiment: Experiment | None, now: datetime) -> Evidence | None:
-    """The evidence, if it differs from that which the allocation in force was made from, and is worth another one."""
+    """The evidence, if it differs from that which the allocation in force was made from, and is worth another one.
+
+    A memory that fades changes the evidence by time alone: that is worth one when it moves a probability.
+    """
     current = experiment and allocations.find(connection, experiment.key, experiment.allocation)
     if not experiment or not current or now - current.created_at < _REST:
         return None
-    evidence = evidence_of(experiment.specification, read_counts(connection, experiment, now))
+    evidence = read_evidence(connection, experiment, now)
     if evidence.as_mapping() == current.evidence:
         return None
-    if _moves(experiment, evidence, current) or not _is_busy(connection, current, now):
+    if _moves(experiment, evidence, current):
         return evidence
-    return None
+    if evidence.counted_as_in(current.evidence) or _is_busy(connection, current, now):
+        return None
+    return evidence
 
 
 def _moves(experiment: Experiment, evidence: Evidence, current: AllocationRecord) -> bool:

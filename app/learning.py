@@ -1,17 +1,17 @@
 """From counted statistics to belief and allocation: shared by the learner, changes of configuration and reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.specification import Specification, bucket_width, prior_of
+from app.specification import Specification, bucket_width, priors_of
 from app.store import allocations
 from app.store.experiments import Experiment
-from app.store.statistics import ArmCounts, arm_counts
+from app.store.statistics import ArmCounts, DecayedCounts, arm_counts, decayed_counts
 from bandits.policy import Allocation, allocate
 from bandits.posteriors import Posterior
 from bandits.statistics import ArmStatistics
@@ -23,6 +23,9 @@ __all__ = [
     "last_mature_bucket",
     "publish_allocation",
     "read_counts",
+    "read_evidence",
+    "read_remembered",
+    "start_of",
 ]
 
 
@@ -32,22 +35,28 @@ class Evidence:
 
     arms: tuple[str, ...]
     statistics: ArmStatistics
-    mature: npt.NDArray[np.float64]  # (n_arms,), exposures with a final outcome: what warm-up counts
+    counted: ArmStatistics  # the same without forgetting; its n, exposures with a final outcome, is what warm-up counts
     posterior: Posterior
+
+    @property
+    def mature(self) -> npt.NDArray[np.float64]:
+        """Exposures with a final outcome of each arm, however long ago, ndarray of shape (n_arms,)."""
+        return self.counted.n
 
     def as_mapping(self) -> dict[str, dict[str, float]]:
         """The statistics by arm, fit for JSON; equal evidence gives equal mappings."""
-        s = self.statistics
-        columns = zip(self.arms, self.mature, s.n, s.sum, s.sum_of_squares, strict=True)
+        s, c = self.statistics, self.counted
+        figures = {"mature": c.n, "n": s.n, "sum": s.sum, "sum_of_squares": s.sum_of_squares}
+        if s is not c:
+            figures |= {"mature_sum": c.sum, "mature_sum_of_squares": c.sum_of_squares}
         return {
-            arm: {
-                "mature": float(mature),
-                "n": float(n),
-                "sum": float(total),
-                "sum_of_squares": float(squares),
-            }
-            for arm, mature, n, total, squares in columns
+            arm: {name: float(vector[index]) for name, vector in figures.items()} for index, arm in enumerate(self.arms)
         }
+
+    def counted_as_in(self, earlier: Mapping[str, Mapping[str, float]]) -> bool:
+        """Whether nothing was counted since an earlier mapping of evidence: then it differs by time alone."""
+        forgets = self.statistics is not self.counted
+        return forgets and _without_weights(self.as_mapping()) == _without_weights(earlier)
 
     def posterior_mapping(self) -> dict[str, dict[str, float]]:
         """The posterior's parameters by arm, fit for JSON."""
@@ -56,7 +65,7 @@ class Evidence:
 
 def last_mature_bucket(specification: Specification, now: datetime) -> datetime:
     """Start of the last bucket of which every exposure's attribution window has passed at `now`."""
-    width = bucket_width(specification.reward)
+    width = bucket_width(specification.reward, specification.memory)
     return now - timedelta(seconds=specification.reward.window_s + width)
 
 
@@ -74,19 +83,60 @@ def read_counts(
     return arm_counts(connection, experiment.key, metric or specification.reward.metric, mature_bucket, since)
 
 
-def evidence_of(specification: Specification, counts: Sequence[ArmCounts]) -> Evidence:
+def read_remembered(
+    connection: sa.Connection, experiment: Experiment, now: datetime, *, since: datetime | None = None
+) -> Sequence[ArmCounts | DecayedCounts] | None:
+    """The reward's counts as the experiment's memory weights them; None when it forgets nothing."""
+    specification, memory = experiment.specification, experiment.specification.memory
+    as_of = _remembered_from(specification, now)
+    oldest = memory.since(as_of)
+    if oldest is None:
+        return None
+    since = max(oldest, since or oldest)
+    if memory.half_life_s is None:
+        return read_counts(connection, experiment, now, since=since)
+    return decayed_counts(
+        connection,
+        experiment.key,
+        specification.reward.metric,
+        last_mature_bucket(specification, now),
+        since=since,
+        as_of=as_of,
+        half_life_s=memory.half_life_s,
+    )
+
+
+def read_evidence(connection: sa.Connection, experiment: Experiment, now: datetime) -> Evidence:
+    """What is known of an experiment's arms at `now`."""
+    counts = read_counts(connection, experiment, now)
+    return evidence_of(experiment.specification, counts, read_remembered(connection, experiment, now))
+
+
+def evidence_of(
+    specification: Specification,
+    counts: Sequence[ArmCounts],
+    remembered: Sequence[ArmCounts | DecayedCounts] | None = None,
+) -> Evidence:
     """What the counts say about the arms of the specification.
 
     `missing: default` learns from mature exposures only, those without feedback counting as the default, so that
     clicks, which come before their absence does, do not bias it. `missing: explicit` learns from each outcome.
+
+    Args:
+        specification: of the experiment.
+        counts: of all that was counted.
+        remembered: the same as the memory weights it; None when it forgets nothing.
     """
-    by_arm = {c.arm: c for c in counts}
-    rows = [_sums(specification, by_arm.get(key)) for key in specification.arm_keys]
-    n, total, squares = np.array(rows, dtype=np.float64).T
-    statistics = ArmStatistics(n=n, sum=total, sum_of_squares=squares)
-    priors = [prior_of(specification, arm) for arm in specification.arms]
-    posterior = specification.reward_model.posterior(statistics, priors)
-    return Evidence(arms=specification.arm_keys, statistics=statistics, mature=n, posterior=posterior)
+    counted = _statistics(specification, counts)
+    statistics = counted if remembered is None else _statistics(specification, remembered)
+    posterior = specification.reward_model.posterior(statistics, priors_of(specification))
+    return Evidence(arms=specification.arm_keys, statistics=statistics, counted=counted, posterior=posterior)
+
+
+def start_of(specification: Specification) -> npt.NDArray[np.float64] | None:
+    """The split to start with, shape (n_arms,), in the order of the arms, 0 where it has none; None: no split."""
+    start = specification.warm_start
+    return None if start is None else np.array([start.split.get(key, 0.0) for key in specification.arm_keys])
 
 
 def allocation_of(specification: Specification, evidence: Evidence) -> Allocation:
@@ -98,6 +148,7 @@ def allocation_of(specification: Specification, evidence: Evidence) -> Allocatio
         posterior=evidence.posterior,
         mature=evidence.mature,
         active=[arm.state == "active" for arm in specification.arms],
+        start=start_of(specification),
     )
 
 
@@ -125,7 +176,28 @@ def publish_allocation(
     return number
 
 
-def _sums(specification: Specification, counts: ArmCounts | None) -> tuple[float, float, float]:
+def _remembered_from(specification: Specification, now: datetime) -> datetime:
+    """From when ages count: the last bucket that can be learned from, so within a bucket's width time stands still."""
+    width = bucket_width(specification.reward, specification.memory)
+    explicit = specification.reward.missing == "explicit"
+    last = now if explicit else last_mature_bucket(specification, now)
+    return datetime.fromtimestamp(last.timestamp() // width * width, UTC)
+
+
+def _without_weights(evidence: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float | None, ...]]:
+    names = ("mature", "mature_sum", "mature_sum_of_squares")
+    return {arm: tuple(figures.get(name) for name in names) for arm, figures in evidence.items()}
+
+
+def _statistics(specification: Specification, counts: Sequence[ArmCounts | DecayedCounts]) -> ArmStatistics:
+    """The statistics of the specification's arms, in its order."""
+    by_arm = {c.arm: c for c in counts}
+    rows = [_sums(specification, by_arm.get(key)) for key in specification.arm_keys]
+    n, total, squares = np.array(rows, dtype=np.float64).T
+    return ArmStatistics(n=n, sum=total, sum_of_squares=squares)
+
+
+def _sums(specification: Specification, counts: ArmCounts | DecayedCounts | None) -> tuple[float, float, float]:
     """n, Σr and Σr² of one arm."""
     if counts is None:
         return 0.0, 0.0, 0.0

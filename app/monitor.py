@@ -1,25 +1,33 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
-It makes partitions ahead of time and ends old ones, keeps the statistics small, and matches feedback that came before
-its decision.
+It makes partitions ahead of time and ends old ones, keeps the statistics small, and matches events that came before
+their decision.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
+from app.serving.apart import write_apart
+from app.serving.events import EventWriter, entry_of
+from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
-from app.specification import Specification
-from app.store import experiments, feedback, partitions, retention
+from app.serving.verdicts import Rejection, Verdict
+from app.store import experiments, exposures, feedback, partitions, quarantine, retention
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
+from app.store.events import Event
+from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
 
-__all__ = ["compact_all", "grow", "match_unmatched", "run"]
+__all__ = ["compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
+
+Sent = TypeVar("Sent", bound=Event)
 
 log = logging.getLogger(__name__)
 
@@ -45,28 +53,31 @@ def run(database: Database, *, interval_s: float, retention_days: int, stop: thr
 def match_unmatched(database: Database, now: datetime) -> int:
     """Tries events that are due for another match; returns how many were settled.
 
-    Events that a decision has come for are recorded as if they had come now; those that do not fit it stay, with
-    their reason in the log, as do those still without one, to be tried later and later.
+    Events that a decision has come for are recorded, or put in quarantine, as if they had come now; those still without
+    one are tried later and later.
     """
-    with database.transaction() as connection:
-        cursor = cursor_of(connection)
-        due = feedback.claim_unmatched(cursor, now, _MOST_AT_ONCE)
-        known = feedback.resolve(cursor, sorted({event.decision_id for event in due})) if due else {}
-        ready = [event for event in due if event.decision_id in known]
-        if not ready:
-            return 0
-        writer = FeedbackWriter(_specifications(connection), shard=_SHARD)
-        verdicts = list(zip(ready, writer.write(cursor, ready), strict=True))
-        settled = [event for event, verdict in verdicts if verdict.rejection is None]
-        feedback.forget_unmatched(cursor, settled)
-    for event, verdict in verdicts:
-        if verdict.rejection:
-            log.warning("feedback %s does not fit its decision: %s", event.key, verdict.rejection.reason)
-    return len(settled)
+    return _match(database, now, FeedbackWriter(shard=_SHARD)) + _match(database, now, ExposureWriter(shard=_SHARD))
+
+
+def expire_unmatched(database: Database, before: datetime) -> int:
+    """Puts events about decisions of before a moment, which never came, in quarantine; returns how many."""
+    detail = "its decision never came"
+    count = 0
+    for waiting in (feedback.UNMATCHED, exposures.UNMATCHED):
+        while True:
+            with database.transaction() as connection:
+                cursor = cursor_of(connection)
+                expired = waiting.expire(cursor, before, _MOST_AT_ONCE)
+                if not expired:
+                    break
+                rejection = Rejection(reason="no_decision", detail=detail)
+                quarantine.keep(cursor, [entry_of(event, rejection) for event in expired])
+            count += len(expired)
+    return count
 
 
 def grow(database: Database, now: datetime, retention_days: int) -> None:
-    """What a growing log needs: partitions ahead of time, and the end of those that are too old."""
+    """What a growing log needs: partitions ahead of time, and the end of all that is too old."""
     with database.transaction() as connection:
         partitions.make_partitions(connection, now)
         known = experiments.all_of(connection)
@@ -74,6 +85,10 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
     dropped = retention.drop_old_partitions(database, kept_since)
     if dropped:
         log.info("dropped %s", ", ".join(dropped))
+    late_until = max((timedelta(seconds=e.specification.reward.late_until_s) for e in known), default=timedelta.max)
+    expire_unmatched(database, now - min(late_until, timedelta(days=retention_days)))
+    with database.transaction() as connection:
+        quarantine.delete_old(connection, None, kept_since)
     for experiment in known:
         days = experiment.specification.retention_days
         since = kept_since if days is None else max(kept_since, retention.keep_since(now, days))
@@ -81,6 +96,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_events(database, experiment.key, since)
         with database.transaction() as connection:
             retention.delete_old_allocations(connection, experiment.key, since)
+            quarantine.delete_old(connection, experiment.key, since)
 
 
 def compact_all(database: Database, now: datetime) -> int:
@@ -91,7 +107,7 @@ def compact_all(database: Database, now: datetime) -> int:
     for experiment in known:
         mature = last_mature_bucket(experiment.specification, now)
         with database.autocommit() as connection:
-            written += compact(connection, experiment.key, mature, now)
+            written += compact(connection, experiment.key, mature, now, experiment.specification.memory)
     return written
 
 
@@ -120,11 +136,17 @@ class _Housekeeping:
         return due
 
 
-def _specifications(connection: Connection) -> Callable[[str], Specification]:
-    def specification_of(key: str) -> Specification:
-        experiment = experiments.find(connection, key)
-        if experiment is None:
-            raise LookupError(f"decisions name experiment {key!r}, which does not exist")
-        return experiment.specification
+def _match(database: Database, now: datetime, writer: EventWriter[Sent, Any]) -> int:
+    """Tries what waits for its decision. Claims are committed first: whatever fails later, they are put off."""
+    with database.transaction() as connection:
+        cursor = cursor_of(connection)
+        due = writer.waiting.claim(cursor, now, _MOST_AT_ONCE)
+        known = resolve(cursor, sorted({event.decision_id for event in due})) if due else {}
 
-    return specification_of
+    def forget(connection: Connection, verdicts: Sequence[tuple[Sent, Verdict]]) -> None:
+        settled = [event for event, verdict in verdicts if verdict.status != "unmatched"]
+        writer.waiting.forget(cursor_of(connection), settled)
+
+    ready = [event for event in due if event.decision_id in known]
+    verdicts = write_apart(database, writer, ready, forget)
+    return sum(verdict is not None and verdict.status != "unmatched" for verdict in verdicts)

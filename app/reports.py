@@ -9,9 +9,9 @@ import numpy as np
 from msgspec import Struct
 
 from app.errors import InvalidInput, NotFound
-from app.learning import Evidence, evidence_of, read_counts
+from app.learning import Evidence, evidence_of, read_counts, read_remembered
 from app.specification import Specification
-from app.store import allocations, decisions, experiments, feedback
+from app.store import allocations, decisions, experiments, exposures, feedback, quarantine
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.statistics import ArmCounts
@@ -25,7 +25,9 @@ class Outcomes(Struct, frozen=True, kw_only=True):
 
     pending: int  # inside the attribution window, nothing came yet
     defaulted: int  # the window has passed, nothing came: counts as the default
-    observed: int  # feedback came
+    observed: int  # feedback came in time
+    corrected: int  # feedback came after the window: it replaces the default
+    rejected: int  # events, of all metrics, that could not be used and are in quarantine
 
 
 class ArmReport(Struct, frozen=True, kw_only=True):
@@ -103,13 +105,22 @@ def arms_report(
             known = ", ".join(sorted(specification.metric_keys))
             raise InvalidInput.at("#", f"query parameter metric={metric!r} must be one of {known}")
         counts = read_counts(connection, experiment, now, since=since, metric=metric)
+        remembered = read_remembered(connection, experiment, now, since=since)
+        rejected = quarantine.rejected_by_arm(connection, key, since)
         allocation = allocations.find(connection, key, experiment.allocation)
     is_reward = metric == specification.reward.metric
-    beliefs = _beliefs(specification, evidence_of(specification, counts), level) if is_reward else {}
+    beliefs = _beliefs(specification, evidence_of(specification, counts, remembered), level) if is_reward else {}
     probabilities: Mapping[str, float] = allocation.probabilities if allocation else {}
-    total = sum(c.decisions for c in counts)
+    total = sum(c.exposures for c in counts)
     arms = [
-        _arm_report(specification, c, beliefs.get(c.arm), propensity=probabilities.get(c.arm, 0.0), total=total)
+        _arm_report(
+            specification,
+            c,
+            beliefs.get(c.arm),
+            propensity=probabilities.get(c.arm, 0.0),
+            total=total,
+            rejected=rejected.get(c.arm, 0),
+        )
         for c in counts
     ]
     return ArmsReport(
@@ -157,6 +168,7 @@ def explain(database: Database, decision_id: UUID) -> dict[str, Any]:
         return {
             "decision": decision,
             "allocation": allocation and _allocation_view(allocation),
+            "exposure": exposures.confirmation_of(connection, decision_id),
             "feedback": feedback.events_of(connection, decision_id),
             "outcomes": feedback.outcomes_of(connection, decision_id),
         }
@@ -184,7 +196,13 @@ def _beliefs(specification: Specification, evidence: Evidence, level: float) -> 
 
 
 def _arm_report(
-    specification: Specification, counts: ArmCounts, belief: _Belief | None, *, propensity: float, total: int
+    specification: Specification,
+    counts: ArmCounts,
+    belief: _Belief | None,
+    *,
+    propensity: float,
+    total: int,
+    rejected: int,
 ) -> ArmReport:
     explicit = specification.reward.missing == "explicit"
     learned = belief if belief and belief.n > 0 else None
@@ -201,15 +219,21 @@ def _arm_report(
         interval=learned.interval if learned else None,
         probability_best=belief.probability_best if belief else None,
         expected_loss=belief.expected_loss if belief else None,
-        share=counts.decisions / total if total else None,
-        outcomes=_outcomes(counts, explicit=explicit),
+        share=counts.exposures / total if total else None,
+        outcomes=_outcomes(counts, explicit=explicit, rejected=rejected),
     )
 
 
-def _outcomes(counts: ArmCounts, *, explicit: bool) -> Outcomes:
+def _outcomes(counts: ArmCounts, *, explicit: bool, rejected: int) -> Outcomes:
     silent = counts.exposures - counts.observed
     defaulted = 0 if explicit else counts.mature - counts.mature_observed
-    return Outcomes(pending=silent - defaulted, defaulted=defaulted, observed=counts.observed)
+    return Outcomes(
+        pending=silent - defaulted,
+        defaulted=defaulted,
+        observed=counts.observed - counts.corrected,
+        corrected=counts.corrected,
+        rejected=rejected,
+    )
 
 
 def _reasons(arms: list[ArmReport], *, is_reward: bool) -> dict[str, str]:
@@ -217,14 +241,14 @@ def _reasons(arms: list[ArmReport], *, is_reward: bool) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for index, arm in enumerate(arms):
         without_model = "only the reward has a model to believe in"
-        no_belief = "no outcome to learn from yet" if is_reward else without_model
+        no_belief = "no outcome to learn from: none yet, or none within the memory" if is_reward else without_model
         no_contender = f"the arm is {arm.state}: it cannot be chosen" if is_reward else without_model
         causes = {
             "mean": no_belief,
             "interval": no_belief,
             "probability_best": no_contender,
             "expected_loss": no_contender,
-            "share": "no decisions yet",
+            "share": "no exposures yet",
         }
         reasons |= {f"#/arms/{index}/{f}": why for f, why in causes.items() if getattr(arm, f) is None}
     return reasons

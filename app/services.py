@@ -2,29 +2,37 @@
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias
 
 from app.auth import KeyRing
 from app.errors import Unavailable
+from app.recommenders import Catalogue, PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
-from app.serving.feedback import FeedbackWriter, Verdict
+from app.serving.exposures import ExposureWriter
+from app.serving.feedback import FeedbackWriter
 from app.serving.health import Health
 from app.serving.journal import Batches, GroupCommit
 from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
+from app.serving.verdicts import Verdict
 from app.serving.watching import LogWatch, note_state
 from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
+from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from monitoring.telemetry import Telemetry
 
 __all__ = ["Services"]
 
 log = logging.getLogger(__name__)
+
+Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
 
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
 _SPOOL_BUDGET_S = 2.0
@@ -44,12 +52,21 @@ class Services:
     recovery: Recovery
     decisions: DurableLog[DecisionRow, DecisionRow]
     feedback: DurableLog[FeedbackEvent, Verdict]
+    exposures: DurableLog[ExposureEvent, Verdict]
     telemetry: Telemetry
     stopping: threading.Event
+    together: Together
 
     @classmethod
     def build(
-        cls, settings: Settings, database_url: str, *, shard: int = 0, telemetry: Telemetry | None = None
+        cls,
+        settings: Settings,
+        database_url: str,
+        *,
+        shard: int = 0,
+        telemetry: Telemetry | None = None,
+        aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+        together: Together = lambda calls: [call() for call in calls],
     ) -> "Services":
         """Connects the parts; nothing runs yet.
 
@@ -58,20 +75,25 @@ class Services:
             database_url: PostgreSQL.
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
             telemetry: of this process; None: it has none.
+            aside: runs a long computation so that it does not hold up requests.
+            together: makes calls that mostly wait, some at a time, and returns what they return, in their order.
         """
         telemetry = telemetry or Telemetry.none()
         meter = telemetry.meter
-        of_decisions, of_feedback = LogWatch(meter, "decision"), LogWatch(meter, "feedback")
+        of_decisions, of_feedback, of_exposures = (LogWatch(meter, log) for log in ("decision", "feedback", "exposure"))
         database = Database(database_url, name="croupier-web")
         health = Health()
-        allocations = Allocations(database, health)
+        functions = PythonFunctions.from_setting(settings.python_recommenders)
+        allocations = Allocations(database, health, functions=functions, aside=aside)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
-        decisions, feedback = DecisionWriter(shard=shard), FeedbackWriter(allocations.specification_of, shard=shard)
+        decisions = DecisionWriter(shard=shard)
+        feedback, exposures = FeedbackWriter(shard=shard), ExposureWriter(shard=shard)
         limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
         spooling = Batches(spool.append, limit=limit, budget_s=_SPOOL_BUDGET_S)
         kinds = {
             "decision": Kind(type=DecisionRow, write=decisions.write),
-            "feedback": Kind(type=FeedbackEvent, write=feedback.write, refusal=_refusal),
+            "feedback": Kind(type=FeedbackEvent, write=feedback.write),
+            "exposure": Kind(type=ExposureEvent, write=exposures.write),
         }
         return cls(
             settings=settings,
@@ -97,8 +119,17 @@ class Services:
                 health=health,
                 watch=of_feedback.recorded,
             ),
+            exposures=DurableLog(
+                GroupCommit(database, exposures.write, limit=limit, budget_s=budget_s, watch=of_exposures.batch),
+                spooling,
+                encode=partial(encode, "exposure"),
+                assumed=lambda _: Verdict(status="accepted"),
+                health=health,
+                watch=of_exposures.recorded,
+            ),
             telemetry=telemetry,
             stopping=threading.Event(),
+            together=together,
         )
 
     def start(self) -> None:
@@ -114,6 +145,7 @@ class Services:
         self.stopping.set()
         self.decisions.close()
         self.feedback.close()
+        self.exposures.close()
         self.spool.close()
         self.database.close()
         self.telemetry.close()
@@ -132,8 +164,3 @@ class Services:
                 except Exception:  # the next refresh may succeed; until then the last state serves
                     log.exception("cannot refresh")
             self.stopping.wait(self.settings.poll_interval_ms / 1000)
-
-
-def _refusal(verdict: Verdict) -> str | None:
-    """Why an event that was acknowledged unchecked, while the database was away, cannot be used."""
-    return None if verdict.rejection is None else verdict.rejection.reason

@@ -86,6 +86,9 @@ class Settings:
     max_requests: int = _setting(
         0, "After how many requests a web worker is replaced; 0: never.", read=int, low=0, high=10**9
     )
+    python_recommenders: str | None = _setting(
+        None, "Which functions recommenders of kind `python` may call: targets, comma-separated. Unset: none."
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
     request_log: bool = _setting(
         True,  # noqa: FBT003 - a default

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import msgspec
 import numpy as np
 
 from bandits.beta import BetaPosterior
+from bandits.priors import ROUNDING, Unbounded, logistic_shift, prior_vectors, refuse_deviation, refuse_mean
 from bandits.statistics import ArmStatistics
 
 __all__ = ["Bernoulli", "BetaPosterior", "BetaPrior"]
-
-# Decayed sums are rounded: this much more reward than outcomes, relative, is not a fault.
-_ROUNDING: Final = 1e-9
 
 
 class BetaPrior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +24,7 @@ class BetaPrior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1.0
 
 
-class Bernoulli:
+class Bernoulli(Unbounded):
     """Rewards of 0 or 1: a click, a conversion.
 
     Beta(α, β) prior, Beta(α + S, β + n − S) posterior after n outcomes of which S were 1.
@@ -51,15 +49,18 @@ class Bernoulli:
             ValueError: when there is not one prior per arm, or an arm has more reward than outcomes, or less
                 than none: then the statistics are broken.
         """
-        if len(priors) != statistics.n_arms:
-            raise ValueError(f"{statistics.n_arms} arms need one prior each, got {len(priors)}")
+        alpha, beta = prior_vectors(priors, statistics.n_arms)
         failures = statistics.n - statistics.sum
-        slack = _ROUNDING * statistics.n
+        slack = ROUNDING * statistics.n
         bad = np.flatnonzero((failures < -slack) | (statistics.sum < -slack))
         if bad.size:
             arm = bad[0]
             raise ValueError(f"arm {arm} has {statistics.sum[arm]} rewards in {statistics.n[arm]} outcomes of 0 or 1")
-        return BetaPosterior(
-            np.array([prior.alpha for prior in priors]) + np.maximum(statistics.sum, 0),
-            np.array([prior.beta for prior in priors]) + np.maximum(failures, 0),
-        )
+        return BetaPosterior(alpha + np.maximum(statistics.sum, 0), beta + np.maximum(failures, 0))
+
+    def prior_with(self, mean: float, weight: float, deviation: float | None, shift: float) -> BetaPrior:
+        """Prior worth `weight` outcomes at the rate whose logit is `shift` above that of `mean`; see `RewardModel`."""
+        refuse_mean(mean, 0, 1)
+        refuse_deviation(self.kind, deviation)
+        rate = logistic_shift(mean, shift)
+        return BetaPrior(alpha=weight * rate, beta=weight * (1 - rate))

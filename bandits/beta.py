@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from bandits.quantiles import quantile
-from bandits.statistics import FloatArray, frozen
+from bandits.family import Family
+from bandits.statistics import FloatArray
+from bandits.stirling import stirling_remainder
 
 # Beyond a drop of 38 from the mode's log density lies less than 1e-14 of the mass, for all α, β ≥ 0.1.
 _DROP: Final = 38.0
@@ -27,16 +27,12 @@ _PANEL_IN_SCALES: Final = 2.0
 _PANEL_LIMIT: Final = 5.0
 _PANEL_LIMIT_GROWTH: Final = 0.25
 
-# Coefficients of the asymptotic series of log Γ (Abramowitz and Stegun 6.1.41), of x^−1, x^−3, …
-_STIRLING: Final = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
-_STIRLING_SHIFT: Final = 10
-
 # 0.1, with room for rounding.
 _SMALLEST_PARAMETER: Final = 0.1 - 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class BetaPosterior:
+class BetaPosterior(Family):
     """Independent Beta distributions, one per arm.
 
     Attributes:
@@ -51,10 +47,7 @@ class BetaPosterior:
     beta: FloatArray
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
-        if self.alpha.ndim != 1 or self.alpha.shape != self.beta.shape:
-            raise ValueError(f"alpha {self.alpha.shape} and beta {self.beta.shape} need one entry per arm each")
+        super().__post_init__()
         smallest = np.minimum(self.alpha, self.beta)
         bad = np.flatnonzero(~(np.isfinite(self.alpha + self.beta) & (smallest >= _SMALLEST_PARAMETER)))
         if bad.size:
@@ -62,16 +55,6 @@ class BetaPosterior:
             raise ValueError(
                 f"arm {arm} has Beta({self.alpha[arm]}, {self.beta[arm]}): both must be finite, 0.1 or more"
             )
-
-    @property
-    def n_arms(self) -> int:
-        """Number of arms."""
-        return self.alpha.size
-
-    @property
-    def parameters(self) -> dict[str, FloatArray]:
-        """`alpha` and `beta`, ndarrays of shape (n_arms,)."""
-        return {"alpha": self.alpha, "beta": self.beta}
 
     @property
     def mean(self) -> FloatArray:
@@ -84,21 +67,9 @@ class BetaPosterior:
         total = self.alpha + self.beta
         return np.sqrt(self.alpha / total * (self.beta / total) / (total + 1))
 
-    def as_mapping(self, arm: int) -> dict[str, float]:
-        """The parameters of one arm, fit for JSON."""
-        return {name: float(vector[arm]) for name, vector in self.parameters.items()}
-
-    def select(self, indices: npt.NDArray[np.intp]) -> BetaPosterior:
-        """The posterior of some arms, in the order of `indices`."""
-        return BetaPosterior(self.alpha[indices], self.beta[indices])
-
-    def quantile(self, probability: float) -> FloatArray:
-        """The rate below which each θ lies with `probability` (1e-6 to 1 − 1e-6), shape (n_arms,)."""
-        return quantile(self, probability)
-
-    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Equal-tailed credible interval (lower, upper), shape (n_arms,) each; `level` as 0.95."""
-        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+    def sample(self, rng: np.random.Generator, n_draws: int) -> FloatArray:
+        """Draws of each θ, ndarray of shape (n_draws, n_arms)."""
+        return rng.beta(self.alpha, self.beta, size=(n_draws, self.n_arms))
 
     # What integration needs: see bandits/densities.py.
 
@@ -114,7 +85,7 @@ class BetaPosterior:
 
     def panel_width(self, z: FloatArray) -> FloatArray:
         """Widest panel at `z`, shape (n_arms,), on which 24 Gauss nodes integrate each arm's density."""
-        curvature = (self.alpha + self.beta) * self.value_derivative(z)
+        curvature = (self.alpha + self.beta) * _logistic(z) * _logistic(-z)
         limit = _PANEL_LIMIT + _PANEL_LIMIT_GROWTH * np.abs(z)
         width: FloatArray = 1 / np.sqrt(curvature / _PANEL_IN_SCALES**2 + 1 / limit**2)
         return width
@@ -122,10 +93,6 @@ class BetaPosterior:
     def value(self, z: FloatArray) -> FloatArray:
         """The rate σ(z), elementwise."""
         return _logistic(z)
-
-    def value_derivative(self, z: FloatArray) -> FloatArray:
-        """σ(z) σ(−z), elementwise."""
-        return _logistic(z) * _logistic(-z)
 
     @cached_property
     def _mode(self) -> FloatArray:
@@ -139,7 +106,9 @@ class BetaPosterior:
     @cached_property
     def _log_peak(self) -> FloatArray:
         """Log density at the mode: that of a normal with the same curvature, and Stirling's remainders."""
-        remainder = _stirling(self.alpha + self.beta) - _stirling(self.alpha) - _stirling(self.beta)
+        remainder = (
+            stirling_remainder(self.alpha + self.beta) - stirling_remainder(self.alpha) - stirling_remainder(self.beta)
+        )
         return np.log(self._information / (2 * np.pi)) / 2 + remainder
 
     def _reach(self, alpha: FloatArray, beta: FloatArray) -> FloatArray:
@@ -169,16 +138,3 @@ def _drop(alpha: FloatArray, beta: FloatArray, delta: FloatArray) -> FloatArray:
         right = beta * np.log1p(alpha / total * np.expm1(delta))
     drop: FloatArray = left + right
     return drop
-
-
-def _stirling(x: FloatArray) -> FloatArray:
-    """Stirling's remainder: log Γ(x) − (x − ½) log x + x − ½ log 2π, elementwise, to 1e-15.
-
-    By the asymptotic series at x + 10, and back by log Γ(x + 1) = log Γ(x) + log x.
-    """
-    steps = x[:, None] + np.arange(_STIRLING_SHIFT)
-    back = ((steps + 0.5) * np.log1p(1 / steps) - 1).sum(axis=1)
-    inverse = 1 / (x + _STIRLING_SHIFT)
-    powers = inverse[:, None] ** (2 * np.arange(len(_STIRLING)) + 1)
-    remainder: FloatArray = powers @ np.array(_STIRLING) + back
-    return remainder

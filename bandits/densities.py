@@ -10,9 +10,9 @@ from bandits.statistics import FloatArray
 class Densities(Protocol):
     """One density per arm, over a coordinate z that is common to all arms and has no bounds.
 
-    The family chooses the coordinate such that every density is smooth and log-concave in it (the logit for
-    Beta, the logarithm for Gamma): then a few Gauss panels integrate it to the last digits, and Newton's
-    method finds any of its points.
+    The family chooses the coordinate such that every density is smooth in it and falls at least exponentially
+    (the logit for Beta, the logarithm for Gamma, asinh for Student-t): then a few Gauss panels integrate it to the
+    last digits, and Newton's method finds any of its points.
     """
 
     @property
@@ -30,6 +30,3 @@ class Densities(Protocol):
 
     def value(self, z: FloatArray) -> FloatArray:
         """The mean reward at coordinate `z`, elementwise, rising in z."""
-
-    def value_derivative(self, z: FloatArray) -> FloatArray:
-        """Derivative of `value`, elementwise."""

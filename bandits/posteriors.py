@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.bernoulli import Bernoulli
+from bandits.bounded import Bounded
 from bandits.densities import Densities
+from bandits.gaussian import Gaussian
+from bandits.poisson import Poisson
 from bandits.statistics import ArmStatistics, FloatArray
 
 
@@ -49,6 +52,9 @@ class Posterior(Densities, Protocol):
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
         """Equal-tailed credible interval (lower, upper), shape (n_arms,) each; `level` as 0.95."""
 
+    def sample(self, rng: np.random.Generator, n_draws: int) -> FloatArray:
+        """Draws of each θ, ndarray of shape (n_draws, n_arms)."""
+
 
 class RewardModel(Protocol):
     """A kind of reward: which values it has, and what they teach."""
@@ -69,6 +75,13 @@ class RewardModel(Protocol):
     def prior(self) -> type[msgspec.Struct]:
         """The struct of an arm's prior; without arguments it is the default prior."""
 
+    def within(self, bounds: tuple[float, float] | None) -> Self:
+        """This kind of reward between `bounds` (low, high); None where the kind takes none.
+
+        Raises:
+            ValueError: when bounds are missing, or not taken, or no interval.
+        """
+
     def accepts(self, value: float) -> bool:
         """Whether `value` is a reward of this kind."""
 
@@ -79,9 +92,26 @@ class RewardModel(Protocol):
             ValueError: when the statistics cannot come from rewards of this kind.
         """
 
+    def prior_with(self, mean: float, weight: float, deviation: float | None, shift: float) -> msgspec.Struct:
+        """A prior worth `weight` outcomes, around a mean that is moved from `mean` by `shift`; limits unchecked.
+
+        Args:
+            mean: usual mean reward.
+            weight: how many outcomes the prior is worth.
+            deviation: standard deviation of one outcome, where the mean does not imply it; else None.
+            shift: any number, on a scale that keeps the result a possible mean: in logits for rates, logarithms for
+                counts, deviations for other numbers.
+
+        Raises:
+            ValueError: when the mean is no possible mean, or the deviation is missing or superfluous.
+        """
+
 
 REWARD_MODELS: Final[Mapping[str, RewardModel]] = MappingProxyType(
     {
         "bernoulli": Bernoulli(),
+        "gaussian": Gaussian(),
+        "poisson": Poisson(),
+        "bounded": Bounded(),
     }
 )

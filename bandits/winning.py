@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -66,7 +67,7 @@ def probability_best(posterior: Posterior, *, resolution: float = 1.0) -> FloatA
 
 
 def expected_maximum(posterior: Posterior, *, resolution: float = 1.0) -> float:
-    """E[max_i θ_i] = max − ∫ Π F_j(x) dx, in units of the reward."""
+    """E[max_i θ_i] = ∫ x dΠF_j(x), in units of the reward."""
     return maximum(posterior, resolution=resolution).expected_maximum
 
 
@@ -100,12 +101,12 @@ def _integrate(
     posterior: Posterior, counts: np.ndarray[tuple[int], np.dtype[np.intp]], resolution: float
 ) -> tuple[FloatArray, float]:
     """P_i of each arm and E[max], where arm i stands for `counts[i]` equal arms."""
-    edges = np.array(list(_edges(posterior, resolution)))
+    edges = _edges(posterior, resolution)
     per_block = max(1, _BLOCK // (ORDER * posterior.n_arms))
-    shares, survival = np.zeros(posterior.n_arms), np.zeros((posterior.n_arms, 1))
-    expected = float(posterior.value(edges[:1])[0])
-    for start in range(0, edges.size - 1, per_block):
-        block = edges[start : start + per_block + 1]
+    moments, survival = np.zeros((posterior.n_arms, 2)), np.zeros((posterior.n_arms, 1))
+    origin = float(posterior.mean.max())
+    block = np.fromiter(islice(edges, 1), np.float64)
+    while (block := np.fromiter(chain(block[-1:], islice(edges, per_block)), np.float64)).size > 1:
         half = (block[:-1] - block[1:])[:, None] / 2
         z = block[1:, None] + half * (1 + NODES)
         density = np.exp(posterior.log_density(z.reshape(1, -1))).reshape(-1, *z.shape) * half
@@ -113,12 +114,14 @@ def _integrate(
         at_edges = np.cumsum(np.hstack((survival, density @ WEIGHTS)), axis=1)
         distribution = np.maximum(1 - at_edges[:, :-1, None] - density @ TAILS, _SMALLEST)
         best = _product(distribution, counts)
-        shares += (density / distribution).reshape(posterior.n_arms, -1) @ (best * WEIGHTS).ravel()
-        expected -= float(np.sum(best * WEIGHTS * half * posterior.value_derivative(z)))
+        weight = (best * WEIGHTS).ravel()
+        excess = posterior.value(z).ravel() - origin
+        moments += (density / distribution).reshape(posterior.n_arms, -1) @ np.column_stack((weight, weight * excess))
         survival = at_edges[:, -1:]
         if _product(np.maximum(1 - survival, 0), counts)[0] < _NEGLIGIBLE:
             break
-    return shares, expected
+    mass, moment = counts @ moments
+    return moments[:, 0], origin + float(moment / mass)
 
 
 def _product(distribution: FloatArray, counts: np.ndarray[tuple[int], np.dtype[np.intp]]) -> FloatArray:

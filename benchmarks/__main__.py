@@ -2,9 +2,20 @@
 
 import sys
 
-from benchmarks import choose, growth, serving
+from benchmarks import catalogue, choose, delays, drift, growth, headlines, quality, regret, serving, validity
 
-_ALL = (choose.main, serving.main, growth.main)
+_ALL = (
+    choose.main,
+    regret.main,
+    headlines.main,
+    validity.main,
+    delays.main,
+    quality.main,
+    drift.main,
+    catalogue.main,
+    serving.main,
+    growth.main,
+)
 
 
 def main() -> int:

@@ -5,21 +5,39 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg2
 import urllib3
 
 from app.embedded import EmbeddedPostgres
+from app.store.database import Database
+from app.store.migrate import migrate
 from benchmarks import wrk
 from tests.collecting import collector
-from tests.running import Api, until
+from tests.running import ADMIN_KEY, Api, running_service, until
 
 _ROOT = Path(__file__).parents[1]
 CROUPIER, BARE, OBVIOUS, SILENT, TELLING = (f"http://127.0.0.1:{port}" for port in range(8310, 8315))
 DECISION = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
 _ITEMS = [str(i) for i in range(10)]
 EXPERIMENT = {"arms": [{"key": a, "recommender": {"kind": "static", "items": _ITEMS}} for a in "ab"]}
+
+
+@contextmanager
+def croupier(folder: Path) -> Iterator[tuple[str, str]]:
+    """Croupier alone, on a PostgreSQL of its own; yields its URL and a key with every scope."""
+    postgres = EmbeddedPostgres(folder)
+    url = postgres.start()
+    database = Database(url)
+    migrate(database, datetime.now(UTC))
+    database.close()
+    try:
+        with running_service(url, folder) as service:
+            yield service.url, ADMIN_KEY
+    finally:
+        postgres.stop()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ __all__ = [
     "COMMIT_DURATION",
     "DATABASE_AWAY",
     "DECISIONS",
+    "EXPOSURES",
     "FEEDBACK",
     "FEEDBACK_DELAY",
     "INSTRUMENTS",
@@ -74,7 +75,14 @@ FEEDBACK: Final = Instrument(
     "counter",
     "{event}",
     ("experiment", "metric", "status"),
-    "Feedback answered. Events without a decision that is known have no experiment and no metric.",
+    "Feedback answered. Events that fit no decision that is known have no experiment and no metric.",
+)
+EXPOSURES: Final = Instrument(
+    "croupier.exposure",
+    "counter",
+    "{event}",
+    ("experiment", "status"),
+    "Confirmations of exposures answered. Those that fit no decision that is known have no experiment.",
 )
 FEEDBACK_DELAY: Final = Instrument(
     "croupier.feedback.delay",
@@ -136,7 +144,7 @@ ARM_PROPENSITY: Final = Instrument(
     merge="livemostrecent",
 )
 ARM_SHARE: Final = Instrument(
-    "croupier.arm.share", "gauge", "1", ("experiment", "arm"), "Share of all decisions.", merge="livemostrecent"
+    "croupier.arm.share", "gauge", "1", ("experiment", "arm"), "Share of all exposures.", merge="livemostrecent"
 )
 ARM_REWARD_MEAN: Final = Instrument(
     "croupier.arm.reward.mean",

@@ -9,14 +9,30 @@ import msgspec
 import pytest
 
 from app import create_app
-from app.api.schemas import FeedbackRequest, ItemRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import (
+    ExposureRequest,
+    FeedbackRequest,
+    ItemRequest,
+    PinRequest,
+    QuarantineSelection,
+    RecommendationAnswer,
+    RecommendationRequest,
+)
+from app.evaluation import EvaluationReport
+from app.evaluation.command import evaluate
+from app.evaluation.report import EstimateReport, LogReport, OverlapReport
+from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, Outcomes
 from app.services import Services
+from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
-from app.specification import Arm, ExperimentRequest, Metric, Reward
+from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
+from app.store.tables import quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
+from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
+from bandits.posteriors import REWARD_MODELS
 from monitoring.instruments import INSTRUMENTS
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
@@ -25,16 +41,29 @@ _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
     FeedbackRequest,
+    ExposureRequest,
+    QuarantineSelection,
+    Replayed,
+    Result,
     ArmReport,
     Outcomes,
     ExperimentRequest,
     Arm,
     Reward,
     Metric,
+    Override,
+    PinRequest,
+    WarmStart,
     ItemRequest,
+    EvaluationReport,
+    LogReport,
+    OverlapReport,
+    EstimateReport,
     *POLICIES.values(),
     DecreasingEpsilon,
     *get_args(AnyRecommender),
+    *get_args(AnyMemory),
+    *(model.prior for model in REWARD_MODELS.values()),
 )
 
 
@@ -50,7 +79,7 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
     app = create_app(Services.build(Settings(), "postgresql://nobody@nowhere/nothing"))
     expected = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:any\([^)]*\):|uuid:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:any\([^)]*\):|uuid:|path:|int:)?(\w+)>", r"{\1}", rule.rule)
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected
@@ -65,9 +94,28 @@ def test_the_table_of_instruments_is_documented() -> None:
     assert set(re.findall(r"^\| `[a-z_.]+` \| (?:counter|gauge|histogram) \|.*$", _REFERENCE, re.MULTILINE)) == expected
 
 
+def test_each_reason_for_quarantine_is_documented() -> None:
+    """With every column that operators see."""
+    words = [*get_args(Reason), *(column.name for column in quarantine.c if column.name != "fingerprint")]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
     """Every word that a request may hold, or an answer does, stands on the page; and every kind does."""
     tag = shape.__struct_config__.tag
     words = [*shape.__struct_encode_fields__, *([str(tag)] if tag else [])]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_evaluate_is_documented() -> None:
+    """Every option and every estimator stands on the page."""
+    words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+@pytest.mark.parametrize("model", REWARD_MODELS)
+def test_each_kind_of_reward_is_documented(model: str) -> None:
+    """It has a row in the table of rewards and priors, with its prior's parameters in it."""
+    (row,) = re.findall(rf"^\| `{model}` \|.*$", _REFERENCE, re.MULTILINE)
+    assert [name for name in REWARD_MODELS[model].prior.__struct_fields__ if f"`{name}`" not in row] == []

@@ -2,7 +2,20 @@
 
 from flask import Flask
 
-from app.api import decisions, experiments, feedback, health, items, metrics, problems, recommendations
+from app.api import (
+    arms,
+    decisions,
+    experiments,
+    exposures,
+    feedback,
+    health,
+    items,
+    metrics,
+    overrides,
+    problems,
+    quarantine,
+    recommendations,
+)
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -10,12 +23,25 @@ from app.services import Services
 
 __all__ = ["FAST", "install"]
 
-_RESOURCES = (recommendations, feedback, experiments, items, decisions, health, metrics)
+_RESOURCES = (
+    recommendations,
+    feedback,
+    exposures,
+    quarantine,
+    experiments,
+    arms,
+    overrides,
+    items,
+    decisions,
+    health,
+    metrics,
+)
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
     "/v1/recommendations": FastRoute(Scope.DECIDE, recommendations.recommend),
     "/v1/recommendations/batch": FastRoute(Scope.DECIDE, recommendations.recommend_batch),
     "/v1/feedback": FastRoute(Scope.REWARD, feedback.take_feedback),
+    "/v1/exposures": FastRoute(Scope.REWARD, exposures.take_exposures),
 }
 _LARGEST_BODY = 1024 * 1024
 

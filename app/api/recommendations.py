@@ -1,8 +1,10 @@
 """`POST /v1/recommendations`, one decision or many: each is answered once its row is safe."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,6 +19,7 @@ from app.auth import Scope
 from app.errors import Conflict, CroupierError
 from app.ids import new_id
 from app.services import Services
+from app.serving.allocations import Served
 from app.serving.decide import decide, items_of
 from app.serving.durability import Durability
 from app.serving.watching import note_decisions
@@ -27,6 +30,15 @@ __all__ = ["blueprint", "recommend", "recommend_batch"]
 blueprint = Blueprint("recommendations", __name__)
 
 _BATCH_PATH = "/v1/recommendations/batch"
+
+
+class _Asked(NamedTuple):
+    """A request that can be decided."""
+
+    wanted: RecommendationRequest
+    served: Served
+    decision_id: UUID
+    started: float  # `time.perf_counter()` when it arrived
 
 
 @blueprint.post("/v1/recommendations")
@@ -45,25 +57,43 @@ def post_recommendations() -> Response:
 
 def recommend(services: Services, data: bytes) -> RecommendationAnswer:
     """Chooses an arm and returns its items."""
-    wanted, row = _decide(services, data)
-    (recorded,), durability = _record(services, [row])
-    return _answer(wanted, recorded, durability)
+    asked = _asked(services, data)
+    (recorded,), durability = _record(services, [_decide(services, asked)])
+    return _answer(asked.wanted, recorded, durability)
 
 
 def recommend_batch(services: Services, data: bytes) -> dict[str, list[RecommendationAnswer | Problem]]:
     """The same for many requests; what is wrong with one is its result, and the others are decided."""
-    results: list[RecommendationAnswer | Problem | None] = []
-    decided: list[tuple[int, RecommendationRequest, DecisionRow]] = []
+    results: dict[int, RecommendationAnswer | Problem] = {}
+    asked: dict[int, _Asked] = {}
     for index, part in enumerate(decode_shape(data, BatchRequest).requests):
         try:
-            wanted, row = _decide(services, part)
-            decided.append((index, wanted, row))
-            results.append(None)
+            asked[index] = _asked(services, part)
         except CroupierError as error:
-            results.append(problem_of(error, _BATCH_PATH))
-    for index, answer in _answers(services, decided):
-        results[index] = answer
-    return {"results": [result for result in results if result is not None]}
+            results[index] = problem_of(error, _BATCH_PATH)
+    decided: list[tuple[int, RecommendationRequest, DecisionRow]] = []
+    for index, outcome in _decide_all(services, asked):
+        if isinstance(outcome, CroupierError):
+            results[index] = problem_of(outcome, _BATCH_PATH)
+        else:
+            decided.append((index, asked[index].wanted, outcome))
+    results.update(_answers(services, decided))
+    return {"results": [results[index] for index in sorted(results)]}
+
+
+def _decide_all(services: Services, asked: Mapping[int, _Asked]) -> list[tuple[int, DecisionRow | CroupierError]]:
+    """Decides each request: most one after the other, then together those that may wait for a recommender outside."""
+    at_once = [(index, _try(services, one)) for index, one in asked.items() if not one.served.waits]
+    waiting = [index for index, one in asked.items() if one.served.waits]
+    outcomes = services.together([partial(_try, services, asked[index]) for index in waiting])
+    return [*at_once, *zip(waiting, outcomes, strict=True)]
+
+
+def _try(services: Services, asked: _Asked) -> DecisionRow | CroupierError:
+    try:
+        return _decide(services, asked)
+    except CroupierError as error:
+        return error
 
 
 def _answers(
@@ -82,20 +112,26 @@ def _answers(
     return answers
 
 
-def _decide(services: Services, data: bytes | msgspec.Raw) -> tuple[RecommendationRequest, DecisionRow]:
-    """The decision that a request asks for, not yet recorded."""
+def _asked(services: Services, data: bytes | msgspec.Raw) -> _Asked:
+    """A request, decoded and checked."""
     started = time.perf_counter()
     wanted = decode(data, RecommendationRequest)
-    row = decide(
-        services.allocations.find(wanted.experiment),
-        decision_id=_id_of(services, wanted),
+    served = services.allocations.find(wanted.experiment)
+    return _Asked(wanted, served, _id_of(services, wanted), started)
+
+
+def _decide(services: Services, asked: _Asked) -> DecisionRow:
+    """The decision that a request asks for, not yet recorded."""
+    wanted = asked.wanted
+    return decide(
+        asked.served,
+        decision_id=asked.decision_id,
         unit=wanted.unit,
         k=wanted.k,
         context=wanted.context,
-        started=started,
+        started=asked.started,
         meter=services.telemetry.meter,
     )
-    return wanted, row
 
 
 def _id_of(services: Services, wanted: RecommendationRequest) -> UUID:

@@ -1,24 +1,30 @@
 """Shapes of requests and answers: decoding checks them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
+from app.items import ItemRequest
 from app.recommenders import MAX_ITEMS, Item
 from app.serving.durability import Durability
+from app.serving.verdicts import Status
 from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
     "BatchRequest",
+    "BulkExposures",
     "BulkFeedback",
+    "EventAnswer",
     "ExperimentView",
-    "FeedbackAnswer",
+    "ExposureRequest",
     "FeedbackRequest",
     "ItemRequest",
     "ItemsRequest",
     "NewExperiment",
+    "PinRequest",
+    "QuarantineSelection",
     "RecommendationAnswer",
     "RecommendationRequest",
 ]
@@ -84,10 +90,31 @@ class BulkFeedback(_Body, frozen=True, kw_only=True):
     events: Annotated[list[Raw], Meta(max_length=5000)]
 
 
-class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ExposureRequest(_Body, frozen=True, kw_only=True):
+    """A unit was shown one decision."""
+
+    decision_id: UUID
+    occurred_at: Moment | None = None  # null: now
+
+
+class BulkExposures(_Body, frozen=True, kw_only=True):
+    """Several confirmations; each is decoded by itself, as feedback is."""
+
+    exposures: Annotated[list[Raw], Meta(max_length=5000)]
+
+
+class QuarantineSelection(_Body, frozen=True, kw_only=True):
+    """Which open entries are meant: these, or all of an experiment, of a reason, or of both."""
+
+    ids: Annotated[list[Annotated[int, Meta(ge=1, le=2**53)]], Meta(min_length=1, max_length=5000)] | None = None
+    experiment: Key | None = None
+    reason: Text | None = None
+
+
+class EventAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one event."""
 
-    status: Literal["accepted", "duplicate", "unmatched", "rejected"]
+    status: Status
     reason: str | None = None
     durability: Durability | None = None  # null: nothing was recorded
 
@@ -96,6 +123,12 @@ class NewExperiment(ExperimentRequest, frozen=True, kw_only=True):
     """`POST /v1/experiments`."""
 
     key: Key
+
+
+class PinRequest(_Body, frozen=True, kw_only=True):
+    """`PUT /v1/experiments/{key}/overrides/units/{unit}`."""
+
+    arm: Key
 
 
 class ExperimentView(Struct, frozen=True, kw_only=True):
@@ -108,16 +141,6 @@ class ExperimentView(Struct, frozen=True, kw_only=True):
     allocation: int
     created_at: datetime
     updated_at: datetime
-
-
-class ItemRequest(_Body, frozen=True, kw_only=True):
-    """One item of the catalogue."""
-
-    item_id: ItemId
-    title: Annotated[str, Meta(max_length=1000)] | None = None
-    category: Annotated[str, Meta(max_length=256)] | None = None
-    features: Annotated[tuple[Annotated[float, Meta(ge=-1e30, le=1e30)], ...], Meta(max_length=4096)] | None = None
-    popularity: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
 
 
 class ItemsRequest(_Body, frozen=True, kw_only=True):

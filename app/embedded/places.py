@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL's files are, and whose they are. Used by `app/embedded.py` only.
+"""Where the embedded PostgreSQL's files are, and whose they are. Used by `app/embedded/` only.
 
 `<data_dir>/postgres.lock`
     Held while one process starts, stops or resets the server.

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs, and as whom they run. Used by `app/embedded.py` only."""
+"""PostgreSQL's programs, and as whom they run. Used by `app/embedded/` only."""
 
 import importlib.metadata
 import importlib.util

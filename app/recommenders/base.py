@@ -1,70 +1,34 @@
-"""What every recommender is: parameters that arrive as JSON, and one method that answers a query.
+"""What every recommender is: parameters that arrive as JSON, and a way to prepare what answers queries.
 
-A recommender runs in web workers, on the path of a request. It is a pure function of the query and of an
-immutable catalogue: no clock, no random state of its own, no input or output. The same query gives the same
-answer.
+Answers are made in web workers, on the path of a request. What an arm needs from outside, the catalogue or a
+model server, it is given when it is prepared; of its own it has no state, no clock and no random numbers.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 
-from app.errors import CroupierError
 from app.recommenders.catalogue import Catalogue
+from app.recommenders.functions import PythonFunctions
+from app.recommenders.model_server import ModelServers
+from app.recommenders.values import Query, Recommendation
 
-__all__ = [
-    "MAX_ITEMS",
-    "Item",
-    "ItemId",
-    "JsonValue",
-    "Query",
-    "Recommendation",
-    "Recommender",
-    "RecommenderFailed",
-]
+__all__ = ["Answerer", "Recommender", "Sources"]
 
-MAX_ITEMS = 500
-"""The largest `k` that a request may ask for."""
-
-JsonValue: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any]
-"""Any JSON value but null: an absent payload is null."""
-
-ItemId: TypeAlias = str
+Answerer: TypeAlias = Callable[[Query], Recommendation]
+"""Up to `query.k` different items, best first, fewer where no more are fit; or RecommenderFailed."""
 
 
-class RecommenderFailed(CroupierError):
-    """The recommender could not answer.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sources:
+    """What recommenders answer from. The last two belong to the process and outlive any one catalogue."""
 
-    The caller falls back to another recommender, and shows `reason` to operators.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-class Item(msgspec.Struct, frozen=True):
-    """One recommended item, as it goes to the client."""
-
-    item_id: ItemId
-    score: float | None = None  # comparable within one answer only; null where the kind has no scores
-
-
-class Query(msgspec.Struct, frozen=True):
-    """What a recommender is asked."""
-
-    unit: str
-    context: Mapping[str, object]  # as the client sent it: each recommender checks what it uses
-    k: int  # 1 to MAX_ITEMS, checked by the caller
-    seed: int  # 64 bit, made from the decision id: a retry is the same query
-
-
-class Recommendation(msgspec.Struct, frozen=True):
-    """What a recommender answers: items, best first, or a payload."""
-
-    items: tuple[Item, ...] = ()
-    payload: JsonValue | None = None
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue.build([], version=-1))
+    rewards: Mapping[str, float] = field(default_factory=dict)  # decayed count by item, of one experiment
+    servers: ModelServers = field(default_factory=ModelServers)
+    functions: PythonFunctions = field(default_factory=PythonFunctions)
 
 
 class Recommender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -77,26 +41,23 @@ class Recommender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def reward_half_life_s(self) -> float | None:
-        """With which half-life, in seconds, the counts for `prepare` decay; None when it wants none."""
+        """With which half-life, in seconds, `Sources.rewards` decay; None when they are not used."""
         return None
 
-    def prepare(self, catalogue: Catalogue, rewards: Mapping[str, float]) -> Catalogue:
-        """The catalogue that `recommend` is to be given.
+    @property
+    def waits(self) -> bool:
+        """Whether answering waits for something outside this process, so that several may wait at once."""
+        return False
 
-        Called off the request path, whenever the catalogue or the counts were loaded anew; the work that all
-        requests share belongs here.
+    def obstacle(self, functions: PythonFunctions) -> str | None:
+        """Why this process could never answer with these parameters; None when it could."""
+        del functions
+        return None
 
-        Args:
-            catalogue: the catalogue as loaded.
-            rewards: decayed reward count of each item with rewards in this experiment.
-        """
-        del rewards
-        return catalogue
+    def prepare(self, sources: Sources) -> Answerer:
+        """What answers queries from these sources.
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
-        """Up to `query.k` different items, best first; fewer where no more are fit.
-
-        Raises:
-            RecommenderFailed: there is no answer to this query.
+        Called off the request path, whenever the experiment, the catalogue or the counts were loaded anew; the
+        work that all requests share belongs here. It does not fail: what is missing fails the queries.
         """
         raise NotImplementedError

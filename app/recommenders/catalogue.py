@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,16 +10,24 @@ import numpy.typing as npt
 
 __all__ = ["Catalogue", "CatalogueItem"]
 
+_Vector: TypeAlias = Sequence[float] | npt.NDArray[np.float32]
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
-class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row of the `items` table; as JSON, one item of `PUT /v1/items`."""
+# Rows that are put into an array at once: numpy lets no other thread run meanwhile.
+_PIECE = 1000
+
+
+class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One row of the `items` table; as JSON, one item of `PUT /v1/items`.
+
+    It refers to nothing that could refer to it, so the garbage collector need not look through 10⁵ of them.
+    """
 
     item_id: str
     title: str = ""
     category: str | None = None
-    features: Sequence[float] | None = None  # any scale: only the direction counts
+    features: Sequence[float] | npt.NDArray[np.float32] | None = None  # any scale: only the direction counts
     popularity: float = 0.0  # visits, sales, a share: any unit, at least 0
 
 
@@ -91,16 +99,19 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return msgspec.structs.replace(self, score=_frozen(score), order=_descending(score))
 
 
-def _unit_rows(vectors: Sequence[Sequence[float] | None]) -> tuple[npt.NDArray[np.float32], int]:
+def _unit_rows(vectors: Sequence[_Vector | None]) -> tuple[npt.NDArray[np.float32], int]:
     """Feature vectors as rows of length 1 (zero without features), and how many were ignored as misfits.
 
     While a new model's vectors are being loaded, the table may hold two lengths: the commoner one counts.
     """
-    lengths = Counter(len(vector) for vector in vectors if vector)
+    sizes = [0 if vector is None else len(vector) for vector in vectors]
+    lengths = Counter(size for size in sizes if size)
     length = max(lengths, key=lambda length: (lengths[length], length), default=0)
-    fitting = [row for row, vector in enumerate(vectors) if vector and len(vector) == length]
+    fitting = [row for row, size in enumerate(sizes) if size and size == length]
     matrix = np.zeros((len(vectors), length))
-    matrix[fitting] = np.array([vectors[row] for row in fitting]).reshape(len(fitting), length)
+    for start in range(0, len(fitting), _PIECE):
+        rows = fitting[start : start + _PIECE]
+        matrix[rows] = np.array([vectors[row] for row in rows])
     finite = np.isfinite(matrix).all(axis=1, keepdims=True)
     matrix = np.where(finite, matrix, 0.0)
     largest = np.abs(matrix).max(axis=1, keepdims=True, initial=0.0)  # divided out first: squares may overflow

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from app.recommenders.base import JsonValue, Query, Recommendation, Recommender
-from app.recommenders.catalogue import Catalogue
+from app.recommenders.base import Answerer, Recommender, Sources
+from app.recommenders.values import JsonValue, Recommendation
 
 __all__ = ["Payload"]
 
@@ -21,7 +21,8 @@ class Payload(Recommender, frozen=True, tag="payload"):
         Meta(description="What every answer carries as its payload; null: the arm's key says it all."),
     ] = None
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+    def prepare(self, sources: Sources) -> Answerer:
         """The payload, whatever is asked."""
-        del query, catalogue
-        return Recommendation(payload=self.value)
+        del sources
+        answer = Recommendation(payload=self.value)
+        return lambda _: answer

@@ -1,13 +1,14 @@
 """The most popular items: what the catalogue says, corrected by the rewards that come in."""
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
 
-from app.recommenders.base import Item, Query, Recommendation, Recommender, RecommenderFailed
+from app.recommenders.base import Answerer, Recommender, Sources
 from app.recommenders.catalogue import Catalogue
 from app.recommenders.seen import seen_rows
+from app.recommenders.values import Item, Query, Recommendation, RecommenderFailed
 
 __all__ = ["Popular"]
 
@@ -39,11 +40,12 @@ class Popular(Recommender, frozen=True, tag="popular"):
         """Reward counts are wanted, with this half-life."""
         return self.half_life_s
 
-    def prepare(self, catalogue: Catalogue, rewards: Mapping[str, float]) -> Catalogue:
-        """The catalogue, ordered by popularity and rewards together."""
-        return catalogue.with_rewards(rewards, prior_weight=self.prior_weight)
+    def prepare(self, sources: Sources) -> Answerer:
+        """Orders the catalogue by popularity and rewards together."""
+        ordered = sources.catalogue.with_rewards(sources.rewards, prior_weight=self.prior_weight)
+        return partial(self._answer, ordered)
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+    def _answer(self, catalogue: Catalogue, query: Query) -> Recommendation:
         """The head of the catalogue's order; the score is the expected share of rewards.
 
         Raises:

@@ -1,13 +1,15 @@
 """Items drawn at random: the arm that explores the catalogue, and a floor to compare with."""
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
 
-from app.recommenders.base import Item, Query, Recommendation, Recommender, RecommenderFailed
+from app.recommenders.base import Answerer, Recommender, Sources
 from app.recommenders.catalogue import Catalogue
 from app.recommenders.seen import seen_rows
+from app.recommenders.values import Item, Query, Recommendation, RecommenderFailed
 
 __all__ = ["Random"]
 
@@ -24,7 +26,11 @@ class Random(Recommender, frozen=True, tag="random"):
         bool, Meta(description="Leave out the items named in `context.item_id` and `context.history`.")
     ] = True
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+    def prepare(self, sources: Sources) -> Answerer:
+        """Answers from the catalogue as it is."""
+        return partial(self._answer, sources.catalogue)
+
+    def _answer(self, catalogue: Catalogue, query: Query) -> Recommendation:
         """A simple random sample of the items that the user has not seen; it has no scores.
 
         Raises:

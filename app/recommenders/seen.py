@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from app.recommenders.base import RecommenderFailed
 from app.recommenders.catalogue import Catalogue
+from app.recommenders.values import RecommenderFailed
 
 __all__ = ["MAX_HISTORY", "current_item", "history", "seen_items", "seen_rows"]
 

@@ -1,14 +1,16 @@
 """More like this: the nearest neighbours of the item at hand, or of what the user has seen."""
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from app.recommenders.base import Item, Query, Recommendation, Recommender, RecommenderFailed
+from app.recommenders.base import Answerer, Recommender, Sources
 from app.recommenders.catalogue import Catalogue
 from app.recommenders.seen import current_item, history, seen_rows
+from app.recommenders.values import Item, Query, Recommendation, RecommenderFailed
 
 __all__ = ["Similar"]
 
@@ -30,7 +32,11 @@ class Similar(Recommender, frozen=True, tag="similar"):
         bool, Meta(description="Leave out the items named in `context.item_id` and `context.history`.")
     ] = True
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+    def prepare(self, sources: Sources) -> Answerer:
+        """Answers from the catalogue as it is."""
+        return partial(self._answer, sources.catalogue)
+
+    def _answer(self, catalogue: Catalogue, query: Query) -> Recommendation:
         """The nearest neighbours, nearest first; the score is the cosine, from -1 to 1.
 
         Raises:

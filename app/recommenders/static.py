@@ -4,9 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from app.recommenders.base import Item, ItemId, Query, Recommendation, Recommender, RecommenderFailed
-from app.recommenders.catalogue import Catalogue
+from app.recommenders.base import Answerer, Recommender, Sources
 from app.recommenders.seen import seen_items
+from app.recommenders.values import Item, ItemId, Query, Recommendation, RecommenderFailed
 
 __all__ = ["Static"]
 
@@ -32,13 +32,17 @@ class Static(Recommender, frozen=True, tag="static"):
             repeated = next(item for item in self.items if self.items.count(item) > 1)
             raise ValueError(f"items must differ: {repeated!r} is listed twice")
 
-    def recommend(self, query: Query, catalogue: Catalogue) -> Recommendation:
+    def prepare(self, sources: Sources) -> Answerer:
+        """Answers from the list; nothing else is needed."""
+        del sources
+        return self._answer
+
+    def _answer(self, query: Query) -> Recommendation:
         """The head of the list.
 
         Raises:
             RecommenderFailed: the user has seen every item of the list.
         """
-        del catalogue
         seen = seen_items(query.context) if self.exclude_seen else frozenset()
         items = [Item(item_id) for item_id in self.items if item_id not in seen][: query.k]
         if not items:

@@ -11,6 +11,7 @@ import urllib3
 from urllib3.util import Timeout
 
 from app.errors import CroupierError
+from app.items import ItemRequest
 from app.recommenders import CatalogueItem, Item
 
 __all__ = ["ArmReport", "Client", "Decision", "FeedbackEvent", "RequestRefused", "ServiceAway"]
@@ -39,6 +40,7 @@ class Decision(msgspec.Struct, frozen=True):
     decision_id: str
     arm: str
     propensity: float | None = None
+    allocation: int | None = None
     reason: str = "policy"
     items: tuple[Item, ...] = ()
     payload: Any = None
@@ -78,6 +80,10 @@ class _Statuses(msgspec.Struct):
     results: list[_Status]
 
 
+class _Results(msgspec.Struct):
+    results: list[msgspec.Raw]
+
+
 class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
@@ -107,7 +113,7 @@ class Client:
         """Close the connections."""
         self._pool.clear()
 
-    def put_items(self, items: Iterable[CatalogueItem]) -> None:
+    def put_items(self, items: Iterable[CatalogueItem | ItemRequest]) -> None:
         """Load a catalogue, in as many calls as the limit on a body's size asks for."""
         for body in item_bodies(items):
             self._call("PUT", "/v1/items", body)
@@ -116,9 +122,23 @@ class Client:
         """Create or replace an experiment; the same specification twice changes nothing."""
         self._call("PUT", f"/v1/experiments/{key}", msgspec.json.encode(specification))
 
+    def act(self, key: str, action: str) -> None:
+        """Start, pause, resume or stop an experiment."""
+        self._call("POST", f"/v1/experiments/{key}/{action}")
+
     def recommend(self, request: Mapping[str, Any]) -> Decision:
         """One decision. With a `decision_id` in the request, a retry gives the first answer."""
         return _decoded(self._call("POST", "/v1/recommendations", msgspec.json.encode(request)), Decision)
+
+    def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[Decision]:
+        """Up to 1,000 decisions, in the order of the requests.
+
+        Raises:
+            RequestRefused: also when one of the requests was refused; the others have been decided.
+        """
+        body = msgspec.json.encode({"requests": requests})
+        results = _decoded(self._call("POST", "/v1/recommendations/batch", body), _Results).results
+        return [_decision(result) for result in results]
 
     def feedback(self, event: FeedbackEvent) -> str:
         """Send one event; the status it was given: accepted, duplicate, unmatched or rejected."""
@@ -154,7 +174,7 @@ class Client:
         raise RequestRefused(told)
 
 
-def item_bodies(items: Iterable[CatalogueItem]) -> Iterable[bytes]:
+def item_bodies(items: Iterable[CatalogueItem | ItemRequest]) -> Iterable[bytes]:
     """Bodies of `PUT /v1/items`, each of at most MAX_BODY bytes (or of one item)."""
     chunk: list[bytes] = []
     size = 0
@@ -179,6 +199,14 @@ def _decoded(body: bytes, shape: type[_T]) -> _T:
         return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as failure:
         raise RequestRefused(f"not an answer of this API: {failure}") from failure
+
+
+def _decision(result: msgspec.Raw) -> Decision:
+    """One result of a batch; what is not a decision is a problem."""
+    try:
+        return msgspec.json.decode(result, type=Decision)
+    except msgspec.ValidationError as failure:
+        raise RequestRefused(f"a request of a batch: {_problem(bytes(result)) or failure}") from failure
 
 
 def _problem(body: bytes) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from app.errors import ConfigurationError
 from app.recommenders import (
+    Answerer,
     AnyRecommender,
     Catalogue,
     CatalogueItem,
@@ -26,6 +27,7 @@ from app.recommenders import (
     Random,
     RecommenderFailed,
     Similar,
+    Sources,
     Static,
 )
 from app.replay.client import Decision
@@ -152,11 +154,11 @@ def hit_rates(site: Site, items: list[CatalogueItem], *, k: int, rng: np.random.
 
     Asks the service's own recommenders about every user once, offline: the answer that a replay should find.
     """
-    catalogue = Catalogue.build(items, version=1)
+    sources = Sources(catalogue=Catalogue.build(items, version=1))
     everyone = [_visit(user, areas, rng) for user, areas in site.test.items() if len(areas) >= 2]
     return {
-        key: sum(_hits(arm, visit, catalogue, k, seed) for seed, visit in enumerate(everyone)) / len(everyone)
-        for key, arm in arms(items).items()
+        key: sum(_hits(answerer, visit, k, seed) for seed, visit in enumerate(everyone)) / len(everyone)
+        for key, answerer in {key: arm.prepare(sources) for key, arm in arms(items).items()}.items()
     }
 
 
@@ -205,11 +207,11 @@ def _visit(user: str, areas: tuple[str, ...], rng: np.random.Generator) -> SiteV
     return SiteVisit(f"msweb-{user}", areas[:held_out] + areas[held_out + 1 :], areas[held_out])
 
 
-def _hits(arm: AnyRecommender, visit: SiteVisit, catalogue: Catalogue, k: int, seed: int) -> bool:
+def _hits(answerer: Answerer, visit: SiteVisit, k: int, seed: int) -> bool:
     """Whether this arm would have recommended the held-out area."""
     query = Query(unit=visit.unit, context=visit.context, k=k, seed=seed)
     try:
-        answer = arm.recommend(query, catalogue)
+        answer = answerer(query)
     except RecommenderFailed:
         return False
     return any(item.item_id == visit.wanted for item in answer.items)

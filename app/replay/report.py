@@ -46,13 +46,15 @@ class LiveReport:
         """Bring the display up to date; without a terminal, print a line when 10 s have passed."""
         shares = " ".join(f"{row.arm} {_percent(row.recent_share, 0)}" for row in result.arms)
         trouble = f" · {result.retries} retries, {result.failures} failures" if result.retries else ""
-        self._progress.update(self._task, completed=result.decisions, shares=shares + trouble)
+        self.update(result.decisions, shares + trouble)
+
+    def update(self, decisions: int, text: str) -> None:
+        """The same, with any text beside the number of decisions."""
+        self._progress.update(self._task, completed=decisions, shares=text)
         if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:
             self._last_line = time.monotonic()
             of = "" if self._total is None else f" of {self._total:,}"
-            self._console.print(
-                f"{result.decisions:,}{of} decisions: {shares}{trouble}", highlight=False, soft_wrap=True
-            )
+            self._console.print(f"{decisions:,}{of} decisions: {text}", highlight=False, soft_wrap=True)
 
 
 def table(result: ReplayResult) -> Table:

@@ -21,9 +21,10 @@ from app.replay.report import LiveReport, summary, table
 from app.replay.scenario import Click, Scenario
 from app.replay.tally import ReplayResult, Tally
 
-__all__ = ["ReplayOptions", "replay"]
+__all__ = ["SHOW_EVERY_S", "ReplayOptions", "replay", "stopping"]
 
 SHOW_EVERY_S = 0.5
+CATALOGUE_S = 1.0  # every web worker has loaded a small catalogue by then; before, arms without items fall back
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +54,7 @@ def replay(scenario: Scenario, options: ReplayOptions, console: Console | None =
     stop = threading.Event()
     client = Client(options.url, options.key, connections=options.concurrency + 2)
     run = _Run(scenario, options, client, stop)
-    with _stopping(stop):
+    with stopping(stop):
         try:
             run.prepare()
             run.serve(LiveReport(console, options.decisions))
@@ -85,6 +86,8 @@ class _Run:
         """Load the catalogue and create the experiment; both may be repeated."""
         self._patience(lambda: self._client.put_items(self._scenario.items))
         self._patience(lambda: self._client.put_experiment(self._scenario.experiment, self._scenario.specification))
+        if self._scenario.items:
+            self._stop.wait(CATALOGUE_S)
 
     def serve(self, live: LiveReport) -> None:
         """Serve all users and send all clicks; returns early when interrupted."""
@@ -181,7 +184,7 @@ class _Run:
 
 
 @contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
+def stopping(stop: threading.Event) -> Iterator[None]:
     """SIGINT and SIGTERM set `stop`, a second one interrupts; outside the main thread neither is caught."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -6,15 +6,18 @@ A request only looks up. When the database is away the last state goes on being 
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import sqlalchemy as sa
 
 from app.errors import NotFound, Unavailable
-from app.recommenders import Catalogue
+from app.recommenders import Answerer, Catalogue, PythonFunctions, Sources
+from app.serving.failures import FailureLog
 from app.serving.health import Health
+from app.serving.overrides import Overrides
 from app.specification import Arm, Specification, State, bucket_width
 from app.store import experiments, items, partitions
 from app.store.allocations import AllocationRecord
@@ -28,6 +31,11 @@ log = logging.getLogger(__name__)
 
 # How often the decayed reward counts that `popular` orders by are read anew.
 _REWARDS_REST_S = 10.0
+# How often the days that have partitions are listed anew.
+_OLDEST_DAY_RESTS_S = 60.0
+# A load of the catalogue that took longer than this is followed by a rest, four times as long as it took longer.
+_QUICK_LOAD_S = 0.1
+_REST_PER_LOAD = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,11 +52,18 @@ class Served:
     salt: bytes
     arms: tuple[Arm, ...]
     control: int  # index of the control arm
+    overrides: Overrides
     probabilities: tuple[float, ...]
     cumulative: tuple[float, ...]
     race: StickyRace | None  # for sticky assignment
     bucket_s: float
-    catalogues: tuple[Catalogue, ...]  # as each arm's recommender prepared it
+    answerers: tuple[Answerer, ...]  # each arm's recommender, prepared
+    failures: FailureLog
+
+    @property
+    def waits(self) -> bool:
+        """Whether an arm's recommender waits for something outside this process."""
+        return any(arm.recommender.waits for arm in self.arms)
 
     def choose(self, unit: str, decision_id: bytes) -> int:
         """Index of the arm for a decision: a pure function of the allocation, the unit and the decision's id.
@@ -66,18 +81,38 @@ class Served:
 
 
 class Allocations:
-    """All experiments in force, by key."""
+    """All experiments in force, by key.
 
-    def __init__(self, database: Database, health: Health | None = None) -> None:
+    Args:
+        database: where they are read from.
+        health: what this process believes about that database.
+        functions: that recommenders may call.
+        aside: runs a long computation so that it does not hold up requests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        health: Health | None = None,
+        *,
+        functions: PythonFunctions | None = None,
+        aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+    ) -> None:
         self._database = database
         self._health = health or Health()
+        self._aside = aside
+        self._failures = FailureLog()
         # Held while anything is loaded, so that a slow load cannot undo a later one.
         self._loading = threading.RLock()
         self._served: Mapping[str, Served] = {}
         self._revisions: Mapping[str, tuple[int, int]] = {}
-        self._catalogue = Catalogue.build([], version=-1)
+        self._sources = Sources(functions=functions or PythonFunctions())
+        # One load of the catalogue at a time, and not under `_loading`: requests may need that one.
+        self._catalogue_loading = threading.Lock()
+        self._catalogue_rests_until = 0.0
         self._rewards_read_at = 0.0
         self.oldest_day: datetime | None = None  # start of the first day that has a partition
+        self._oldest_day_read_at = 0.0
         self.refreshed_at: float | None = None  # monotonic seconds; None before the first success
 
     def find(self, key: str) -> Served:
@@ -97,10 +132,6 @@ class Allocations:
             raise NotFound(f"There is no experiment {key!r}; PUT /v1/experiments/{key} makes one")
         return served
 
-    def specification_of(self, key: str) -> Specification:
-        """The specification of one experiment; see `find`."""
-        return self.find(key).specification
-
     def reload(self, key: str) -> None:
         """Loads one experiment now: this worker has just changed it."""
         self._load([key])
@@ -111,21 +142,47 @@ class Allocations:
         Raises:
             Unavailable: the database is away; everything stays as it was.
         """
+        with self._catalogue_loading:
+            self._refresh_catalogue()
         with self._loading:
             self._refresh()
+
+    def obstacle(self, arm: Arm) -> str | None:
+        """What keeps this process from ever answering as the arm wants; None: nothing."""
+        return arm.recommender.obstacle(self._sources.functions)
+
+    def _refresh_catalogue(self) -> None:
+        """Loads the catalogue when it has changed; a large one that changes all the time takes a fifth of the time."""
+        started = time.monotonic()
+        if started < self._catalogue_rests_until:
+            return
+        with self._database.transaction(snapshot=True) as connection:
+            version = items.catalogue_version(connection)
+            if version == self._sources.catalogue.version:
+                return
+            listed = items.every(connection)
+        catalogue = self._aside(lambda: Catalogue.build(listed, version))
+        with self._loading:
+            self._sources = replace(self._sources, catalogue=catalogue)
+            self._rewards_read_at = 0.0
+        now = time.monotonic()
+        self._catalogue_rests_until = now + _REST_PER_LOAD * (now - started - _QUICK_LOAD_S)
 
     def _refresh(self) -> None:
         with self._database.transaction() as connection:
             revisions = experiments.revisions(connection)
-            catalogue_version = items.catalogue_version(connection)
-            self.oldest_day = partitions.oldest_day(connection)
-            if catalogue_version != self._catalogue.version:
-                self._catalogue = Catalogue.build(items.every(connection), catalogue_version)
-                self._rewards_read_at = 0.0
+            self._read_oldest_day(connection)
         self._load_changed({key: made for key, made in revisions.items() if self._revisions.get(key) != made})
         if time.monotonic() - self._rewards_read_at >= _REWARDS_REST_S:
-            self._prepare_catalogues()
+            self._prepare_anew()
         self.refreshed_at = time.monotonic()
+
+    def _read_oldest_day(self, connection: sa.Connection) -> None:
+        """The day changes once a day; it is looked for until there is one."""
+        now = time.monotonic()
+        if self.oldest_day is None or now - self._oldest_day_read_at >= _OLDEST_DAY_RESTS_S:
+            self.oldest_day = partitions.oldest_day(connection)
+            self._oldest_day_read_at = now
 
     def _load_changed(self, revisions: Mapping[str, tuple[int, int]]) -> None:
         """Loads experiments. One that cannot be served, as a newer version's may be, does not hold up the others."""
@@ -176,21 +233,23 @@ class Allocations:
             salt=experiment.salt,
             arms=specification.arms,
             control=specification.arm_keys.index(specification.control_arm),
+            overrides=Overrides.of(specification),
             probabilities=(),
             cumulative=(),
             race=None,
-            bucket_s=bucket_width(specification.reward),
-            catalogues=(),
+            bucket_s=bucket_width(specification.reward, specification.memory),
+            answerers=(),
+            failures=self._failures,
         )
-        return _with_allocation(self._with_catalogues(fresh), allocation)
+        return _with_allocation(self._prepared(fresh), allocation)
 
-    def _prepare_catalogues(self) -> None:
-        """Lets every recommender prepare the catalogue with the present reward counts."""
-        self._served = {key: self._with_catalogues(served) for key, served in self._served.items()}
+    def _prepare_anew(self) -> None:
+        """Prepares every recommender with the present catalogue and reward counts."""
+        self._served = {key: self._prepared(served) for key, served in self._served.items()}
         self._rewards_read_at = time.monotonic()
 
-    def _with_catalogues(self, served: Served) -> Served:
-        prepared = []
+    def _prepared(self, served: Served) -> Served:
+        answerers = []
         for arm in served.arms:
             half_life_s = arm.recommender.reward_half_life_s
             rewards: Mapping[str, float] = {}
@@ -200,8 +259,8 @@ class Allocations:
                     rewards = items.decayed_rewards(
                         connection, served.key, metric, half_life_s=half_life_s, now=datetime.now(UTC)
                     )
-            prepared.append(arm.recommender.prepare(self._catalogue, rewards))
-        return replace(served, catalogues=tuple(prepared))
+            answerers.append(arm.recommender.prepare(replace(self._sources, rewards=rewards)))
+        return replace(served, answerers=tuple(answerers))
 
 
 def _with_allocation(served: Served, allocation: AllocationRecord) -> Served:

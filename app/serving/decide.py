@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
+
 from app.errors import Conflict
 from app.recommenders import Item, Query, Recommendation, RecommenderFailed
 from app.serving.allocations import Served
 from app.serving.watching import note_recommender
+from app.specification import start_of_bucket
 from app.store import decisions as store
 from app.store.database import Cursor
 from app.store.decisions import DecisionRow
@@ -24,6 +27,9 @@ Reason = Literal["policy", "warm_up", "holdout", "override", "paused", "fallback
 # Reasons whose outcomes the policy learns from: it chose the arm itself, with the propensity that is logged.
 _LEARNABLE = ("policy", "warm_up")
 
+# Share of its own deadline that the control arm may take when the chosen arm has failed: who waits has waited already.
+_FALLBACK_PATIENCE = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -35,7 +41,7 @@ class Choice:
 
 
 def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
-    """Chooses an arm for a unit.
+    """Chooses an arm for a unit: the state comes first, then overrides that name it, the holdout, overrides by share.
 
     Raises:
         Conflict: the experiment is not being served.
@@ -44,8 +50,13 @@ def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
         return Choice(arm=served.control, propensity=1.0, reason="paused")
     if served.state != "running":
         raise Conflict(f"Experiment {served.key!r} is {served.state}: it gives no recommendations")
-    if served.is_held_out(unit):
+    pinned = served.overrides.units.get(unit)
+    if pinned is None and served.is_held_out(unit):
         return Choice(arm=served.control, propensity=1.0, reason="holdout")
+    if pinned is None:
+        pinned = served.overrides.by_share(served.salt, unit)
+    if pinned is not None:
+        return Choice(arm=pinned, propensity=1.0, reason="override")
     arm = served.choose(unit, decision_id.bytes)
     return Choice(arm=arm, propensity=served.probabilities[arm], reason="warm_up" if served.warming_up else "policy")
 
@@ -93,13 +104,14 @@ def decide(
         propensity=choice.propensity,
         reason="fallback" if fallen_back else choice.reason,
         learnable=choice.reason in _LEARNABLE and not fallen_back,
-        bucket=_bucket(now, served.bucket_s),
+        bucket=start_of_bucket(now, served.bucket_s),
         decided_at=now,
         context=context,
         items=tuple(item.item_id for item in recommendation.items),
         scores=tuple(item.score for item in recommendation.items),
         payload=recommendation.payload,
         latency_ms=(time.perf_counter() - started) * 1000,
+        awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
         trace_id=trace_id_now(),
     )
 
@@ -132,14 +144,9 @@ def _recommend(served: Served, arm: int, query: Query) -> tuple[Recommendation, 
     """What the first of arm, control arm and fallback list that can answers, and which arm it was."""
     for candidate in dict.fromkeys((arm, served.control)):
         try:
-            recommender = served.arms[candidate].recommender
-            return recommender.recommend(query, served.catalogues[candidate]), candidate
-        except RecommenderFailed:
-            continue
+            return served.answerers[candidate](query), candidate
+        except RecommenderFailed as failed:
+            served.failures.note(served.key, served.arms[candidate].key, failed.reason, now=time.monotonic())
+            query = msgspec.structs.replace(query, patience=_FALLBACK_PATIENCE)
     fallback = served.specification.fallback[: query.k]
     return Recommendation(items=tuple(Item(item_id) for item_id in fallback)), None
-
-
-def _bucket(moment: datetime, width_s: float) -> datetime:
-    """Start of the statistics' time bucket that a moment lies in."""
-    return datetime.fromtimestamp(moment.timestamp() // width_s * width_s, UTC)

@@ -1,5 +1,6 @@
 """Brings spooled records into the database once it is back: in order, idempotently, also those of dead workers."""
 
+import hashlib
 import itertools
 import logging
 import threading
@@ -12,7 +13,9 @@ import msgspec
 from app.errors import Unavailable
 from app.serving.health import Health
 from app.serving.spool import Spool, read_records
+from app.store import quarantine
 from app.store.database import Cursor, Database, DriverConnection, is_away, is_transient
+from app.store.quarantine import Entry
 from monitoring.instruments import SPOOL_EVENTS
 from monitoring.meter import Meter
 
@@ -24,12 +27,15 @@ _BATCH = 500
 _PATIENCE_S = 30.0
 
 
+class _Unreadable(ValueError):
+    """A record of the spool is not what any version of the service writes."""
+
+
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of record: its type, what writes it, and why a result says that it was not used (None: it was)."""
+    """A kind of record: its type, and what writes it, or puts what turns out to be of no use in quarantine."""
 
     type: type[Any]
     write: Callable[[Cursor, Sequence[Any]], Sequence[Any]]
-    refusal: Callable[[Any], str | None] = lambda _: None
 
 
 def encode(kind: str, row: msgspec.Struct) -> bytes:
@@ -95,7 +101,7 @@ class Recovery:
             for kind, records in itertools.groupby(read_records(path), key=_kind_of):
                 while batch := list(itertools.islice(records, _BATCH)):
                     self._write(connection, kind, batch, path)
-                    self._meter.add(SPOOL_EVENTS, (kind, "replayed"), len(batch))
+                    self._meter.add(SPOOL_EVENTS, (kind if kind in self._kinds else "unknown", "replayed"), len(batch))
                     count += len(batch)
         finally:
             connection.close()
@@ -104,32 +110,47 @@ class Recovery:
         return count
 
     def _write(self, connection: DriverConnection, kind: str, batch: list[bytes], path: Path) -> None:
-        """Writes records; one that cannot be written is set aside, so that it does not hold up the others."""
+        """Writes records; one that cannot be written goes to quarantine, so that it does not hold up the others."""
         try:
-            rows = [msgspec.json.decode(r.partition(b" ")[2], type=self._kinds[kind].type) for r in batch]
+            rows = self._decode(kind, batch)
             with connection.cursor() as cursor:
-                results = self._kinds[kind].write(cursor, rows)
+                self._kinds[kind].write(cursor, rows)
         except Exception as error:
             if is_away(error) or is_transient(error):
                 raise Unavailable("The database is away") from error
             if len(batch) == 1:
-                _set_aside(batch[0], path, repr(error))
+                _quarantine(connection, batch[0], error, path)
                 return
             for record in batch:
                 self._write(connection, kind, [record], path)
-            return
-        for record, result in zip(batch, results, strict=True):
-            reason = self._kinds[kind].refusal(result)
-            if reason is not None:
-                _set_aside(record, path, reason)
+
+    def _decode(self, kind: str, batch: list[bytes]) -> list[Any]:
+        if kind not in self._kinds:
+            raise _Unreadable(f"{kind!r} is no kind of record")
+        try:
+            return [msgspec.json.decode(r.partition(b" ")[2], type=self._kinds[kind].type) for r in batch]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _Unreadable(str(error)) from error
 
 
-def _set_aside(record: bytes, path: Path, reason: str) -> None:
-    """Keeps a record that was acknowledged and cannot be used: it does not hold up the others, and is not dropped."""
-    log.error("set aside a record of %s: %s", path.name, reason)
-    with path.with_suffix(".rejected").open("ab") as file:
-        file.write(record + b"\n")
+def _quarantine(connection: DriverConnection, record: bytes, error: Exception, path: Path) -> None:
+    """Keeps a record that was acknowledged and cannot be used, so that somebody can look into it."""
+    log.error("a record of %s goes to quarantine: %r", path.name, error)
+    entry = Entry(
+        fingerprint=f"record:{hashlib.sha256(record).hexdigest()}",
+        kind="record",
+        reason="unreadable" if isinstance(error, _Unreadable) else "failed",
+        detail=_storable(str(error)),
+        payload={"record": _storable(record.decode(errors="backslashreplace"))},
+    )
+    with connection.cursor() as cursor:
+        quarantine.keep(cursor, [entry])
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL stores no U+0000 in a text."""
+    return text.replace("\0", "\\0")
 
 
 def _kind_of(record: bytes) -> str:
-    return record.partition(b" ")[0].decode()
+    return record.partition(b" ")[0].decode(errors="backslashreplace")

@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.ids import time_of
-from app.serving.feedback import Verdict
 from app.serving.health import Health
 from app.serving.spool import Spool
+from app.serving.verdicts import Verdict
 from app.store.decisions import DecisionRow
-from app.store.feedback import FeedbackEvent
+from app.store.events import Event
+from app.store.exposures import ExposureEvent, MatchedExposure
+from app.store.feedback import MatchedEvent
 from monitoring.instruments import (
     ALLOCATION_AGE,
     BATCH_SIZE,
     COMMIT_DURATION,
     DATABASE_AWAY,
     DECISIONS,
+    EXPOSURES,
     FEEDBACK,
     FEEDBACK_DELAY,
     RECOMMENDER_DURATION,
@@ -27,7 +30,7 @@ from monitoring.meter import Meter
 from monitoring.telemetry import Telemetry
 from monitoring.tracing import CURRENT
 
-__all__ = ["LogWatch", "note_decisions", "note_feedback", "note_recommender", "note_state"]
+__all__ = ["LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
 
 # OpenFeature's words for why a flag has its value.
 _EVALUATION_REASONS = {
@@ -83,13 +86,14 @@ def note_decisions(telemetry: Telemetry, rows: Sequence[DecisionRow]) -> None:
         telemetry.event("feature_flag.evaluation", _evaluation(first))
 
 
-def note_feedback(meter: Meter, events: Sequence[FeedbackEvent], verdicts: Sequence[Verdict], now: datetime) -> None:
-    """Feedback is about to be answered."""
+def note_events(meter: Meter, events: Sequence[Event], verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Events about decisions are about to be answered."""
     for event, verdict in zip(events, verdicts, strict=True):
-        meter.add(FEEDBACK, (verdict.experiment, verdict.metric, verdict.status))
-        if verdict.status == "accepted" and verdict.experiment:
-            delay_s = (now - time_of(event.decision_id)).total_seconds()
-            meter.add(FEEDBACK_DELAY, (verdict.experiment, verdict.metric), max(delay_s, 0.0))
+        if isinstance(event, ExposureEvent):
+            experiment = verdict.matched.experiment if isinstance(verdict.matched, MatchedExposure) else ""
+            meter.add(EXPOSURES, (experiment, verdict.status))
+        else:
+            _note_feedback(meter, verdict, now)
 
 
 def note_state(meter: Meter, spool: Spool, health: Health, refreshed_at: float | None) -> None:
@@ -98,6 +102,17 @@ def note_state(meter: Meter, spool: Spool, health: Health, refreshed_at: float |
         meter.add(ALLOCATION_AGE, (), time.monotonic() - refreshed_at)
     meter.add(SPOOL_SIZE, (), spool.size_bytes())
     meter.add(DATABASE_AWAY, (), float(health.away))
+
+
+def _note_feedback(meter: Meter, verdict: Verdict, now: datetime) -> None:
+    event = verdict.matched
+    if not isinstance(event, MatchedEvent):
+        meter.add(FEEDBACK, ("", "", verdict.status))
+        return
+    meter.add(FEEDBACK, (event.experiment, event.metric, verdict.status))
+    if verdict.status == "accepted":
+        delay_s = (now - time_of(event.decision_id)).total_seconds()
+        meter.add(FEEDBACK_DELAY, (event.experiment, event.metric), max(delay_s, 0.0))
 
 
 def _evaluation(row: DecisionRow) -> dict[str, str]:

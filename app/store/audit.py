@@ -19,7 +19,12 @@ def record(
     connection.execute(sa.insert(audit_log).values(**values))
 
 
-def trail(connection: sa.Connection, subject: str, *, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest changes of a subject first."""
-    query = sa.select(audit_log).where(audit_log.c.subject == subject).order_by(audit_log.c.id.desc()).limit(limit)
-    return [dict(row) for row in connection.execute(query).mappings()]
+def trail(
+    connection: sa.Connection, subject: str, *, before: int | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """The newest changes of a subject first, of those numbered below `before`."""
+    query = sa.select(audit_log).where(audit_log.c.subject == subject)
+    if before is not None:
+        query = query.where(audit_log.c.id < before)
+    rows = connection.execute(query.order_by(audit_log.c.id.desc()).limit(limit)).mappings()
+    return [dict(row) for row in rows]

@@ -7,6 +7,7 @@ from typing import Any, cast
 import psycopg2
 import psycopg2.extensions
 import sqlalchemy as sa
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the same
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -23,12 +24,13 @@ __all__ = [
     "execute_prepared",
     "is_away",
     "is_transient",
+    "one_transaction",
     "translate_driver_errors",
 ]
 
 # SQLSTATE classes that say "the database is not well", not "the statement is wrong": connection, resources,
-# operator intervention (shutdown, cancelled), system.
-_AWAY = ("08", "53", "57", "58")
+# operator intervention (shutdown, cancelled), system; and a transaction that its client left lying.
+_AWAY = ("08", "53", "57", "58", "25P03")
 # Serialization failure, deadlock, lock not available.
 _TRANSIENT = ("40001", "40P01", "55P03")
 
@@ -122,7 +124,10 @@ class Database:
         pooled.detach()
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = %s", (f"{statement_timeout_s * 1000:.0f}ms",))
+            patience = f"{statement_timeout_s * 1000:.0f}ms"
+            cursor.execute("SET statement_timeout = %s", (patience,))
+            # A process that is frozen in the middle of a transaction must not keep its locks.
+            cursor.execute("SET idle_in_transaction_session_timeout = %s", (patience,))
             # How many rows a JSON parameter holds the planner can only guess. It guesses few, and would then join 1,000
             # events with 1,000 outcomes by comparing each with each: 98 ms instead of 12.
             cursor.execute("SET enable_nestloop = off")
@@ -150,6 +155,25 @@ def execute_prepared(cursor: Cursor, name: str, types: str, statement: str, valu
         cursor.execute(f"PREPARE {name} ({types}) AS {statement}")
         connection.prepared.add(name)
     cursor.execute(f"EXECUTE {name} ({', '.join(['%s'] * len(values))})", values)
+
+
+@contextmanager
+def one_transaction(cursor: Cursor) -> Iterator[None]:
+    """Makes the statements of the block one transaction on a connection in autocommit mode; in a transaction they are.
+
+    They go together or not at all; locks are held until the end of the block.
+    """
+    if not cursor.connection.autocommit or cursor.connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        yield
+        return
+    cursor.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        if not cursor.connection.closed:
+            cursor.execute("ROLLBACK")
+        raise
+    cursor.execute("COMMIT")
 
 
 def cursor_of(connection: Connection) -> Cursor:

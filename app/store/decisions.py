@@ -14,7 +14,7 @@ from app.store.database import Cursor, cursor_of, execute_prepared
 __all__ = ["DecisionRow", "find", "recorded", "write_batch"]
 
 
-class DecisionRow(Struct, frozen=True, kw_only=True):
+class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of `decisions`; the fields are its columns."""
 
     decision_id: UUID
@@ -34,7 +34,8 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     scores: tuple[float | None, ...]
     payload: Any
     latency_ms: float
-    trace_id: str | None = None
+    awaits_confirmation: bool | None = None  # true: it counts as an exposure only once that is confirmed
+    trace_id: str | None = None  # of the request, 32 hexadecimal digits
 
 
 # $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it
@@ -46,11 +47,12 @@ WITH incoming AS (
 ), inserted AS (
     INSERT INTO decisions SELECT * FROM incoming ORDER BY decision_id
     ON CONFLICT (decision_id) DO NOTHING
-    RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, learnable, bucket
+    RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, bucket,
+              learnable AND awaits_confirmation IS NOT TRUE AS counts
 ), counted AS (
     INSERT INTO decision_counts AS c
         (experiment, epoch, allocation, arm, bucket, shard, decisions, exposures, fallbacks)
-    SELECT experiment, epoch, allocation, arm, bucket, $2, count(*), count(*) FILTER (WHERE learnable),
+    SELECT experiment, epoch, allocation, arm, bucket, $2, count(*), count(*) FILTER (WHERE counts),
            count(*) FILTER (WHERE served_arm IS DISTINCT FROM arm)
     FROM inserted GROUP BY experiment, epoch, allocation, arm, bucket
     ORDER BY experiment, epoch, allocation, arm, bucket

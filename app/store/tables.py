@@ -11,14 +11,18 @@ __all__ = [
     "arms",
     "audit_log",
     "catalogue",
+    "contracts",
     "decision_counts",
     "decisions",
     "experiments",
+    "exposures",
     "feedback",
     "item_rewards",
     "items",
     "metadata",
     "outcomes",
+    "quarantine",
+    "unmatched_exposures",
     "unmatched_feedback",
 ]
 
@@ -26,7 +30,7 @@ metadata = sa.MetaData()
 
 # Partitioned by range of the decision id itself: a UUIDv7 sorts by time, so a UTC day is one partition, the primary
 # key needs no extra column, and feedback finds its partition from the id alone.
-PARTITIONED = ("decisions", "feedback", "outcomes")
+PARTITIONED = ("decisions", "exposures", "feedback", "outcomes")
 _BY_ID = "RANGE (decision_id)"
 
 
@@ -65,11 +69,20 @@ experiments = sa.Table(
     sa.Column("specification", JSONB, nullable=False),
     _text("state"),
     _number("version"),  # counts every change; the ETag
-    _number("epoch"),  # counts the changes after which exposures are not comparable (app/specification.py)
+    _number("epoch"),  # counts the changes after which exposures are not comparable (app/specification/changes.py)
     _number("allocation"),  # number of the allocation in force
     sa.Column("salt", sa.LargeBinary, nullable=False),  # of the choosing hashes: nobody outside can aim at an arm
     _moment_now("created_at"),
     _moment_now("updated_at"),
+)
+
+# What the feedback about an epoch's decisions is judged by: its reward, and all metrics that were declared during it.
+contracts = sa.Table(
+    "contracts",
+    metadata,
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.key"), primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("contract", JSONB, nullable=False),
 )
 
 arms = sa.Table(
@@ -119,7 +132,19 @@ decisions = sa.Table(
     sa.Column("scores", ARRAY(sa.Double), nullable=False),
     sa.Column("payload", JSONB, nullable=True),
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
+    sa.Column("awaits_confirmation", sa.Boolean, nullable=True),  # true: it counts once its exposure is confirmed
     _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
+    postgresql_partition_by=_BY_ID,
+)
+
+# Confirmations that a unit was shown a decision; the first one of a decision is its exposure.
+exposures = sa.Table(
+    "exposures",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    _moment("occurred_at"),
+    _moment("bucket"),  # the exposure's bucket in the statistics
+    _moment_now("received_at"),
     postgresql_partition_by=_BY_ID,
 )
 
@@ -147,6 +172,9 @@ outcomes = sa.Table(
     sa.Column("previous", sa.Double, nullable=True),  # value before the last change, from which the increment is made
     sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),  # of the event that `first` or `last` kept
     sa.Column("events", sa.Integer, nullable=False, server_default="0"),
+    # Earliest event, by which an outcome is late; of outcomes older than this column nobody knows: they are in time.
+    sa.Column("first_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default="-infinity"),
+    _moment("previous_first_at", nullable=True),  # before the last change
     postgresql_partition_by=_BY_ID,
 )
 
@@ -182,6 +210,7 @@ arm_statistics = sa.Table(
     _count("n"),
     _sum("sum"),
     _sum("sum_of_squares"),
+    _count("corrected"),  # of n: outcomes all of whose events came after the attribution window
 )
 
 item_rewards = sa.Table(
@@ -209,6 +238,38 @@ unmatched_feedback = sa.Table(
     _moment_now("retry_at"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Index("unmatched_feedback_retry_at", "retry_at"),
+)
+
+unmatched_exposures = sa.Table(
+    "unmatched_exposures",
+    metadata,
+    sa.Column("decision_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),
+    _moment_now("received_at"),
+    _moment_now("retry_at"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Index("unmatched_exposures_retry_at", "retry_at"),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("fingerprint"),  # the same for the same event, so that it has one row however often it comes
+    _text("kind"),  # feedback, exposure, or record: one of the spool that cannot be read or written
+    _text("experiment", nullable=True),
+    sa.Column("epoch", sa.Integer, nullable=True),
+    _text("arm", nullable=True),
+    sa.Column("decision_id", UUID(as_uuid=True), nullable=True),
+    _text("reason"),
+    _text("detail"),
+    sa.Column("payload", JSONB, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="open"),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
+    _moment_now("first_seen"),
+    _moment_now("last_seen"),
+    sa.Index("quarantine_fingerprint", "fingerprint", unique=True),
+    sa.Index("quarantine_experiment", "experiment", "id"),
 )
 
 items = sa.Table(

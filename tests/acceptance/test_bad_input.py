@@ -211,7 +211,10 @@ EXPERIMENTS = [
         "#/arms/0/recommender/items",
         arms=[{"key": "a", "recommender": {"kind": "static", "items": []}}],
     ),
-    making("unknown reward model", "#/reward/model", reward={"model": "poisson"}),
+    making("unknown reward model", "#/reward/model", reward={"model": "weibull"}),
+    making("rewards without bounds", "#/reward/bounds", reward={"model": "bounded"}),
+    making("memory without length", "#/memory", memory={"kind": "window"}),
+    making("half a split", "#/warm_start", warm_start={"split": {"a": 0.5}, "mean": 0.1}),
     making("default that is no reward", "#/reward/default", reward={"default": 0.5}),
     making("window of 0", "#/reward/window_s", reward={"window_s": 0}),
     making("late before window", "#/reward/late_until_s", reward={"window_s": 60, "late_until_s": 30}),
@@ -390,7 +393,8 @@ QUERIES = [
             ("PATCH", "/v1/experiments"),
             ("TRACE", "/v1/experiments"),
             ("NONSENSE", "/readyz"),
-            ("POST", "/v1/experiments/bad-running/arms"),
+            ("PUT", "/v1/experiments/bad-running/arms"),
+            ("POST", "/v1/experiments/bad-running/audit"),
         )
     ),
 ]

@@ -47,7 +47,7 @@ class Fuzzer:
             "decision_id": decision, "value": pick((0, 1)), "metric": pick(("click", "revenue")), "item_id": "i1",
             "position": 1, "event_id": f"e{self.random.randrange(9)}", "occurred_at": "2026-11-24T09:00:00Z",
         }  # fmt: skip
-        specification = {
+        specification: dict[str, Any] = {
             "arms": [
                 {"key": "a", "recommender": {"kind": "popular", "half_life_s": 60}, "prior": {"alpha": 2, "beta": 3}},
                 {"key": "b", "recommender": {"kind": "static", "items": ["i1", "i2"]}, "state": "active"},
@@ -60,6 +60,7 @@ class Fuzzer:
             "reward": {"metric": "click", "missing": pick(("default", "explicit")), "window_s": 1, "late_until_s": 9e5},
             "metrics": [{"key": "revenue", "level": "business", "aggregation": pick(("sum", "max", "first", "last"))}],
             "assignment": pick(("unit", "request")), "holdout": pick((0, 0.5)), "fallback": ["i1"],
+            "overrides": pick(((), [{"arm": "a", "units": ["u", "v"]}, {"arm": "b", "share": 0.5}])),
         }  # fmt: skip
         ask = {
             "experiment": f"fuzz-{self.random.randrange(4)}",
@@ -79,9 +80,15 @@ class Fuzzer:
             ("PATCH", experiment, {"policy": specification["policy"], "control": None, "holdout": 0.1}),
             ("POST", "/v1/experiments", {"key": f"fuzz-{self.random.randrange(9)}", **specification}),
             ("POST", f"{experiment}/{pick(('start', 'pause', 'resume', 'resume', 'resume'))}", None),
+            ("POST", f"{experiment}/arms", pick(specification["arms"])),
+            ("PATCH", f"{experiment}/arms/{pick('abc')}", {"state": "active", "prior": {"alpha": 2}}),
+            ("DELETE", f"{experiment}/arms/{pick('abc')}", None),
+            ("PUT", f"{experiment}/overrides/units/{pick('uvw')}", {"arm": pick("abc")}),
+            ("DELETE", f"{experiment}/overrides/units/{pick('uvw')}", None),
             ("PUT", "/v1/items", {"items": items}),
             ("GET", f"{experiment}/arms?interval=0.9&since=2026-11-24T09:00:00Z", None),
             ("GET", f"{experiment}/history?before=5&limit=3&since=2026-11-24T09:00:00Z", None),
+            ("GET", f"{experiment}/audit?before=50&limit=3", None),
             ("GET", "/v1/experiments?limit=2&after=a", None),
             ("GET", experiment, None),
             ("GET", f"/v1/decisions/{decision}", None),

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from flask import Flask
-from werkzeug.routing import Rule
+from werkzeug.routing import AnyConverter, Rule
 
 from app import api as routes
 from app import create_app
@@ -20,7 +20,8 @@ from tests.running import ADMIN_KEY, Api, Service, until
 
 OPEN = {"/livez", "/readyz"}
 ANYTHING = {
-    "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "action": "start",
+    "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "arm": "a", "unit": "u", "item_id": "i",
+    "entry_id": 1,
 }  # fmt: skip
 
 
@@ -40,7 +41,10 @@ def routes_of(app: Flask) -> list[tuple[str, str, Scope | None]]:
 
 def path_of(app: Flask, rule: Rule) -> str:
     """A path that the rule matches."""
-    values = {name: ANYTHING[name] for name in rule.arguments}
+    values = {
+        name: min(converter.items) if isinstance(converter, AnyConverter) else ANYTHING[name]
+        for name, converter in rule._converters.items()
+    }
     return str(app.url_map.bind("localhost").build(rule.endpoint, values, next(iter(rule.methods or ["GET"]))))
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.talking import EAGER, TWO_ARMS, arms, decide, problem, reward, side_by_side
 from tests.running import Api, Service, until
 
+NONE = dict.fromkeys(("pending", "defaulted", "observed", "corrected", "rejected"), 0)
 QUICK = {"missing": "default", "window_s": 1}
 
 
@@ -22,13 +23,15 @@ def test_rewards_count_only_after_the_window(api: Api, key: str) -> None:
     at_once = arms(api, key)["a"]
     assert (at_once["decisions"], at_once["exposures"], at_once["mature"], at_once["rewards"]) == (10, 10, 0, 0)
     assert at_once["mean"] is None
-    assert at_once["outcomes"] == {"pending": 9, "defaulted": 0, "observed": 1}
+    assert at_once["outcomes"] == {**NONE, "pending": 9, "observed": 1}
     until(lambda: arms(api, key)["a"]["mature"] == 10, "the window to pass", 3)
     later = arms(api, key)["a"]
-    assert (later["rewards"], later["outcomes"]) == (1, {"pending": 0, "defaulted": 9, "observed": 1})
+    assert (later["rewards"], later["outcomes"]) == (1, {**NONE, "defaulted": 9, "observed": 1})
     assert later["mean"] == pytest.approx(2 / 12)
     assert reward(api, made[1]) == "accepted"  # late: it corrects the default
-    assert arms(api, key)["a"]["rewards"] == 2
+    corrected = arms(api, key)["a"]
+    expected = {**NONE, "defaulted": 8, "observed": 1, "corrected": 1}
+    assert (corrected["rewards"], corrected["outcomes"]) == (2, expected)
 
 
 def test_feedback_that_comes_too_late_is_refused(api: Api, key: str) -> None:

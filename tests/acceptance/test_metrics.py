@@ -55,11 +55,14 @@ def test_sums_are_those_of_all_workers(service: Service, api: Api, key: str) -> 
     """Decisions, feedback and requests that both workers answered are added up, and stay so when asked again."""
     api.put(f"/v1/experiments/{key}", TWO_ARMS).ok()
     many(service, key, 60)
-    reward(api, decide(api, key)["decision_id"])
+    decision_id = decide(api, key)["decision_id"]
+    reward(api, decision_id)
+    api.post("/v1/exposures", {"decision_id": decision_id}).ok()
     until(lambda: decided(service, key) == 61, "both workers' files to be up to date")
     assert {decided(service, key) for _ in range(10)} == {61}
     samples = scrape(service)
     assert total(samples, "croupier_feedback_total", experiment=key, metric="click", status="accepted") == 1
+    assert total(samples, "croupier_exposure_total", experiment=key, status="accepted") == 1
     assert total(samples, "croupier_feedback_delay_seconds_count", experiment=key) == 1
     assert total(samples, "croupier_recommender_duration_seconds_count", experiment=key, outcome="answered") == 61
     route = {"http_route": "/v1/recommendations", "http_response_status_code": "200"}

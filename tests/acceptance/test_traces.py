@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.acceptance.talking import TWO_ARMS, decide, reward
 from tests.collecting import Collector, collector, values
-from tests.running import Api, Service, running_service, until
+from tests.running import Api, Service, free_port, running_service, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACED, NOT_TRACED = f"00-{TRACE}-{PARENT}-01", f"00-{'a' * 32}-{PARENT}-00"
@@ -134,6 +134,21 @@ def test_a_decision_keeps_its_trace_id(client: Api, telling: Service) -> None:
     assert stored[0] == "a" * 32
     assert len(stored[1]) == 32
     until(lambda: set(stored) <= {line.get("trace_id") for line in _request_lines(telling.log)}, "both lines")
+
+
+def test_decisions_that_wait_together_keep_the_trace_id(client: Api) -> None:
+    """Those of a batch that ask model servers are made in greenlets of their own, and belong to the same request."""
+    arms = [{"key": "model", "recommender": {"kind": "http", "url": f"http://127.0.0.1:{free_port()}"}}]
+    client.put("/v1/experiments/waiting", {"arms": arms, "fallback": ["1"]}).ok()
+    requests = [{"experiment": "waiting", "unit": f"u{i}"} for i in range(3)]
+
+    def decided() -> list[dict[str, Any]]:
+        results = ask(client, NOT_TRACED, "/v1/recommendations/batch", requests=requests).ok()["results"]
+        return [result for result in results if "decision_id" in result]
+
+    until(decided, "the experiment to be served")
+    for made in decided():
+        assert client.get(f"/v1/decisions/{made['decision_id']}").ok()["decision"]["trace_id"] == "a" * 32
 
 
 def test_each_request_is_one_line_of_the_log(client: Api, telling: Service) -> None:

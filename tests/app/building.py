@@ -108,7 +108,8 @@ def matched(about: DecisionRow, value: float = 1.0, **columns: Any) -> MatchedEv
         "epoch": about.epoch,
         "arm": about.arm,
         "bucket": about.bucket,
-        "learnable": about.learnable,
+        "late_at": about.decided_at + timedelta(days=1),
+        "counts": about.learnable,
         "aggregation": "any",
     }
     return MatchedEvent(**{**defaults, **columns})

@@ -14,8 +14,8 @@ from app.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from app.experiments import Action
 from app.learning import read_counts
 from app.recommenders import Payload, Static
-from app.specification import Arm, Metric, Reward, Specification, State
-from app.store import allocations, audit
+from app.specification import Arm, Metric, Override, Reward, Specification, State
+from app.store import allocations, audit, contracts
 from app.store import experiments as store
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
@@ -248,6 +248,8 @@ DEALT_OTHERWISE = {
 DEALT_ALIKE = {
     "metrics": with_arms(metrics=(Metric(key="revenue", aggregation="sum"),)),
     "fallback": with_arms(fallback=("1", "2")),
+    "units of an override": with_arms(overrides=(Override(arm="b", units=("u",)),)),
+    "share of an override": with_arms(overrides=(Override(arm="b", share=0.1),)),
     "prior": with_arms(flag("a", 1, prior={"alpha": 2.0}), flag("b", 2)),
 }
 
@@ -399,6 +401,62 @@ def test_a_drained_arm_gets_no_share_at_once(shared_database: Database, key: str
     assert arms(shared_database, key)["b"].state == state
 
 
+def test_an_added_arm_goes_to_the_end(shared_database: Database, key: str) -> None:
+    """It is served from the allocation that comes with it, in an epoch of its own, and is audited."""
+    put(shared_database, key, TWO)
+    changed = experiments.add_arm(shared_database, key, flag("c", 3), if_match=1, actor="ann")
+    assert changed.specification == with_arms(*TWO.arms, flag("c", 3))
+    assert (changed.version, changed.epoch, changed.allocation) == (2, 2, 2)
+    assert in_force(shared_database, key).probabilities["c"] > 0
+    assert arms(shared_database, key)["c"].since_epoch == 2
+    assert [(e["actor"], e["action"]) for e in trail(shared_database, key)][1:] == [("ann", "replace")]
+    with pytest.raises(PreconditionFailed):
+        experiments.add_arm(shared_database, key, flag("d", 4), if_match=1, actor="ann")
+
+
+@pytest.mark.parametrize("gone", [with_arms(flag("a", 1), flag("b", 2, state="retired")), with_arms(flag("a", 1))])
+def test_a_key_that_was_used_comes_back_with_its_arm_only(
+    shared_database: Database, key: str, gone: Specification
+) -> None:
+    """Retired or left out: the same recommender goes on where it was, another one is refused."""
+    put(shared_database, key, TWO)
+    row = decision(key, arm="b")
+    record(shared_database, [row])
+    write(shared_database, [matched(row)])
+    put(shared_database, key, gone)
+    with pytest.raises(Conflict, match=r"'b'.*another recommender"):
+        experiments.add_arm(shared_database, key, flag("b", "new"), if_match=None, actor="x")
+    back = experiments.add_arm(shared_database, key, flag("b", 2), if_match=None, actor="x")
+    assert back.specification == TWO
+    again = arms(shared_database, key)["b"]
+    assert (again.state, again.version, again.since_epoch) == ("active", 1, 1)
+    assert learned(shared_database, back) == {"a": 0, "b": 1}
+
+
+def test_an_arm_that_is_there_is_not_added(shared_database: Database, key: str) -> None:
+    """Whether it is active or draining, and however equal: adding it again is a conflict that changes nothing."""
+    before = put(shared_database, key, with_arms(flag("a", 1), flag("b", 2, state="draining")))
+    for arm, state in (("a", "active"), ("b", "draining")):
+        with pytest.raises(Conflict, match=f"'{arm}' exists and is {state}"):
+            experiments.add_arm(shared_database, key, flag(arm, 1), if_match=None, actor="x")
+    assert experiments.get(shared_database, key) == before
+
+
+def test_of_those_who_add_an_arm_at_once_one_wins(shared_database: Database, key: str) -> None:
+    """Eight add the same key with different recommenders: one arm, seven conflicts."""
+    put(shared_database, key, TWO)
+
+    def add(n: int) -> bool:
+        try:
+            return bool(experiments.add_arm(shared_database, key, flag("c", n), if_match=None, actor="x"))
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(add, range(8))) == 1
+    assert experiments.get(shared_database, key).version == 2
+
+
 def test_positions_follow_the_specification(shared_database: Database, key: str) -> None:
     """Arms are listed as the specification orders them."""
     put(shared_database, key, with_arms(flag("x", 1), flag("y", 2), flag("z", 3)))
@@ -471,3 +529,36 @@ def test_a_metric_keeps_its_aggregation(database: Database, changed: Specificati
     with pytest.raises(InvalidInput) as refused:
         put(database, "home", changed)
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_a_metric_that_was_away_keeps_its_aggregation(shared_database: Database, key: str) -> None:
+    """Declared again under its old key it must be folded as before; its outcomes of then are still there."""
+    revenue = Metric(key="revenue", aggregation="sum")
+    put(shared_database, key, with_arms(metrics=(revenue,)))
+    put(shared_database, key, with_arms(flag("a", 9), flag("b", 2)))
+    with pytest.raises(InvalidInput) as caught:
+        put(shared_database, key, with_arms(metrics=(replace(revenue, aggregation="max"),)))
+    assert [fault.pointer for fault in caught.value.faults] == ["#/metrics"]
+    assert put(shared_database, key, with_arms(metrics=(revenue,))).version == 3
+
+
+def test_each_epoch_keeps_what_its_feedback_is_judged_by(shared_database: Database, key: str) -> None:
+    """A contract has the reward of its epoch, and every metric that was declared during it."""
+    one, two = (Metric(key=metric, aggregation="sum") for metric in ("one", "two"))
+    put(shared_database, key, with_arms(metrics=(one,)))
+    put(shared_database, key, with_arms(metrics=(two,)))
+    put(shared_database, key, with_arms(metrics=(two,), reward=replace(EXPLICIT, window_s=7.0)))
+    with shared_database.transaction() as connection:
+        found = contracts.of_experiment(connection, key)
+    assert {epoch: (contract.reward.window_s, set(contract.metrics)) for epoch, contract in found.items()} == {
+        1: (1800.0, {"click", "one", "two"}),
+        2: (7.0, {"click", "two"}),
+    }
+
+
+def test_another_kind_of_exposure_lets_every_arm_learn_afresh(shared_database: Database, key: str) -> None:
+    """Rates among those who saw something and among those who may have are not comparable."""
+    put(shared_database, key, TWO)
+    changed = put(shared_database, key, with_arms(exposure="confirmed"))
+    assert changed.epoch == 2
+    assert [arm.since_epoch for arm in arms(shared_database, key).values()] == [2, 2]

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.ids import day_bounds, first_id_at, new_id, time_of
@@ -41,12 +41,14 @@ def test_the_time_of_an_id_is_the_millisecond_it_was_made_at(moment: datetime) -
     assert time_of(id_at(moment)).tzinfo is UTC
 
 
+@example(datetime(1970, 1, 1, 2, 19, 27, 675_000, tzinfo=UTC))  # as seconds, its float is a little less
 @given(MOMENTS)
 def test_the_first_id_at_a_moment_is_the_least_of_its_millisecond(moment: datetime) -> None:
     """Every id of that millisecond is the same or greater, and every earlier one is less."""
     first = first_id_at(moment)
     assert first.int & ((1 << 80) - 1) == 0
     assert first < id_at(moment)
+    assert first.int >> 80 == id_at(moment).int >> 80
     if moment.timestamp() >= 0.001:
         assert id_at(moment - MILLISECOND) < first
 

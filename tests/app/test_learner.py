@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,39 @@ def test_allocations_are_numbered_one_after_another(shared_database: Database, k
     assert shares == sorted(shares)
     assert shares[0] == pytest.approx(0.5)
     assert shares[-1] > shares[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "values", "posterior"),
+    [
+        (
+            {"model": "gaussian", "aggregation": "sum"},
+            [12.5, -2.5, 20.0],
+            {
+                "mean": pytest.approx(30 / 3.01),
+                "strength": 3.01,
+                "shape": 3.5,
+                "rate": pytest.approx(1 + 131.25 + 1.5 / 3.01),
+            },
+        ),
+        ({"model": "poisson", "aggregation": "sum"}, [4.0, 0.0, 2.0], {"shape": 7, "rate": 4}),
+        ({"model": "bounded", "bounds": (0, 5), "aggregation": "last"}, [5.0, 4.0, 3.5], {"alpha": 3.5, "beta": 1.5}),
+    ],
+    ids=lambda value: value["model"] if isinstance(value, dict) and "model" in value else "",
+)
+def test_each_kind_of_reward_is_learned(
+    shared_database: Database, key: str, parts: dict[str, Any], values: list[float], posterior: dict[str, float]
+) -> None:
+    """Numbers, counts and ratings move the allocation towards the arm that has them, with their own posterior."""
+    put(shared_database, key, specification(policy=EAGER, reward=Reward(missing="explicit", **parts)))
+    rows = [decision(key) for _ in values]
+    record(shared_database, rows)
+    aggregation = parts["aggregation"]
+    write(shared_database, [matched(row, v, aggregation=aggregation) for row, v in zip(rows, values, strict=True)])
+    assert learn(shared_database, key)
+    latest = history(shared_database, key)[-1]
+    assert latest.posterior["a"] == posterior
+    assert latest.probabilities["a"] > 0.5
 
 
 def test_rewards_of_a_metric_that_is_not_the_reward_are_no_news(shared_database: Database, key: str) -> None:

@@ -11,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.learning import evidence_of, last_mature_bucket, publish_allocation, read_counts
-from app.serving.decide import _bucket
-from app.specification import Reward, Specification, bucket_width
+from app.specification import Reward, Specification, bucket_width, start_of_bucket
 from app.store import allocations, experiments
 from app.store.database import Database
 from app.store.decisions import DecisionRow
@@ -51,7 +50,7 @@ def test_an_exposure_is_never_mature_before_its_window_has_passed(
     reward = Reward(window_s=window_s, late_until_s=31_536_000)
     width = bucket_width(reward)
     moment = decided_at + timedelta(seconds=window_s * waited, microseconds=tick)
-    bucket = _bucket(decided_at, width)
+    bucket = start_of_bucket(decided_at, width)
     mature = bucket <= last_mature_bucket(Specification(arms=specification().arms, reward=reward), moment)
     age_s = (moment - decided_at).total_seconds()
     if mature:

@@ -1,6 +1,5 @@
 """The monitor: feedback that came before its decision is matched, once, and the house is kept."""
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -11,16 +10,28 @@ import sqlalchemy as sa
 from app import monitor
 from app.ids import new_id
 from app.monitor import match_unmatched
-from app.serving.allocations import Allocations
+from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.specification import Metric, Reward
 from app.store import feedback
 from app.store.database import Database, cursor_of
 from app.store.decisions import DecisionRow
+from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from app.store.tables import PARTITIONED
 from monitoring.meter import Meter
-from tests.app.building import decision, disagreements, event, now, put, query, record, specification
+from tests.app.building import (
+    decision,
+    disagreements,
+    event,
+    execute,
+    id_at,
+    now,
+    put,
+    query,
+    record,
+    specification,
+)
 from tests.running import until
 
 SPEC = specification(reward=Reward(late_until_s=3600.0), metrics=(Metric(key="revenue", aggregation="sum"),))
@@ -36,7 +47,7 @@ def home(database: Database) -> Database:
 
 def give(database: Database, *events: FeedbackEvent) -> list[str]:
     """The statuses that a web worker gives a batch of events."""
-    writer = FeedbackWriter(Allocations(database).specification_of, shard=0)
+    writer = FeedbackWriter(shard=0)
     with database.transaction() as connection:
         return [verdict.status for verdict in writer.write(cursor_of(connection), events)]
 
@@ -120,8 +131,8 @@ def test_attempts_are_put_off_longer_and_longer(home: Database) -> None:
     assert waits == [min(2**attempt / 2, 3600) for attempt in range(16)]
 
 
-def test_an_event_that_does_not_fit_stays_and_is_logged(home: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """It is neither counted nor dropped; the log says why; those beside it are matched."""
+def test_an_event_that_does_not_fit_goes_to_quarantine(home: Database) -> None:
+    """It is neither counted nor dropped; quarantine says why; those beside it are matched."""
     row = decision()
     late = row.decided_at + timedelta(hours=2)
     give(
@@ -132,24 +143,59 @@ def test_an_event_that_does_not_fit_stays_and_is_logged(home: Database, caplog: 
         event(row, event_id="good"),
     )
     record(home, [row])
-    with caplog.at_level(logging.WARNING):
-        assert match_unmatched(home, now() + SECOND) == 1
-    assert waiting(home) == [("late", 1), ("metric", 1), ("value", 1)]
+    assert match_unmatched(home, now() + SECOND) == 4
+    assert waiting(home) == []
     assert outcomes(home, row) == [("click", 1, 1)]
-    text = "\n".join(r.getMessage() for r in caplog.records)
-    assert all(words in text for words in ("3 is no bernoulli reward", "'nothing' is no metric", "too late"))
-    assert len(caplog.records) == 3
+    kept = query(home, "SELECT payload ->> 'event_id', reason, arm FROM quarantine ORDER BY 1")
+    assert kept == [("late", "too_late", "a"), ("metric", "unknown_metric", "a"), ("value", "value_refused", "a")]
 
 
-def test_an_event_that_did_not_fit_is_matched_when_it_does(home: Database) -> None:
-    """A metric that is declared later lets the events that waited for it in."""
-    row = decision()
-    give(home, event(row, 4.0, metric="rating"))
-    record(home, [row])
-    assert match_unmatched(home, now() + SECOND) == 0
-    put(home, "home", specification(reward=SPEC.reward, metrics=(Metric(key="rating", aggregation="last"),)))
-    assert match_unmatched(home, now() + 60 * SECOND) == 1
-    assert outcomes(home, row) == [("rating", 4, 1)]
+def test_a_poison_row_holds_up_nobody(home: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Of events that are matched together one cannot be written: it stays and is put off, the others are settled."""
+    rows = [decision() for _ in range(3)]
+    give(home, *[event(row) for row in rows], event(rows[1], event_id="poison"))
+    record(home, rows)
+    execute(home, "ALTER TABLE feedback ADD CONSTRAINT no_poison CHECK (event_id <> 'poison')")
+    moment = now() + SECOND
+    assert match_unmatched(home, moment) == 3
+    assert waiting(home) == [("poison", 1)]
+    assert query(home, "SELECT retry_at > :now FROM unmatched_feedback", now=moment) == [(True,)]
+    assert "no_poison" in caplog.text
+    assert learned(home) == [(3, 3)]
+    execute(home, "ALTER TABLE feedback DROP CONSTRAINT no_poison")
+    assert match_unmatched(home, moment + 60 * SECOND) == 1
+    assert disagreements(home) == []
+
+
+def test_events_whose_decision_never_came_go_to_quarantine(home: Database) -> None:
+    """Once no experiment would take feedback about so old a decision, they wait no longer; others do."""
+    ids = [id_at(now() - timedelta(minutes=minutes)) for minutes in (90, 50)]
+    give(home, *[event(one) for one in ids])
+    with home.transaction() as connection:
+        writer = ExposureWriter(shard=0)
+        writer.write(cursor_of(connection), [ExposureEvent(decision_id=one, occurred_at=now()) for one in ids])
+    monitor.grow(home, now(), 30)
+    kept = query(home, "SELECT kind, reason, decision_id, experiment FROM quarantine ORDER BY kind")
+    assert kept == [("exposure", "no_decision", ids[0], None), ("feedback", "no_decision", ids[0], None)]
+    for table in ("unmatched_feedback", "unmatched_exposures"):
+        assert query(home, f"SELECT decision_id FROM {table}") == [(ids[1],)]
+
+
+def test_quarantine_is_kept_as_long_as_events_are(home: Database) -> None:
+    """An entry is dropped with its experiment's retention, or, when it is of none, with the service's."""
+    put(home, "brief", specification(retention_days=2))
+    for experiment, days in (("home", 20), ("home", 40), ("brief", 1), ("brief", 5), (None, 20), (None, 40)):
+        execute(
+            home,
+            """INSERT INTO quarantine (fingerprint, kind, experiment, reason, detail, payload, last_seen)
+                VALUES (:f, 'feedback', :experiment, 'too_late', '', '{}', :seen)""",
+            f=f"{experiment} {days}",
+            experiment=experiment,
+            seen=now() - timedelta(days=days),
+        )
+    monitor.grow(home, now(), 30)
+    left = query(home, "SELECT fingerprint FROM quarantine ORDER BY fingerprint")
+    assert left == [("None 20",), ("brief 1",), ("home 20",)]
 
 
 def test_events_that_wait_in_vain_do_not_hold_up_the_others(home: Database) -> None:
@@ -169,13 +215,13 @@ def test_what_one_monitor_is_busy_with_another_passes_over(home: Database) -> No
     record(home, rows)
     moment = now() + SECOND
     with home.transaction() as first:
-        assert len(feedback.claim_unmatched(cursor_of(first), moment, 10)) == 1
+        assert len(feedback.UNMATCHED.claim(cursor_of(first), moment, 10)) == 1
         with home.transaction() as connection:
-            feedback.keep_unmatched(cursor_of(connection), [event(rows[1])])
+            feedback.UNMATCHED.keep(cursor_of(connection), [event(rows[1])])
         with home.transaction() as second:
             cursor = cursor_of(second)
             cursor.execute("SET LOCAL lock_timeout = '500ms'")
-            claimed = feedback.claim_unmatched(cursor, moment, 10)
+            claimed = feedback.UNMATCHED.claim(cursor, moment, 10)
     assert [one.decision_id for one in claimed] == [rows[1].decision_id]
 
 
@@ -200,7 +246,7 @@ def test_two_monitors_and_a_web_worker_at_once_count_an_event_once(home: Databas
 def test_an_event_and_its_decision_in_flight_together_miss_each_other_only_for_a_while(home: Database) -> None:
     """A decision that commits while its event is being written leaves an unmatched event, which is matched next."""
     row = decision()
-    writer = FeedbackWriter(Allocations(home).specification_of, shard=0)
+    writer = FeedbackWriter(shard=0)
     with home.transaction() as connection:
         assert writer.write(cursor_of(connection), [event(row)])[0].status == "unmatched"
         record(home, [row])
@@ -229,7 +275,7 @@ def test_a_running_monitor_makes_partitions_and_matches(home: Database) -> None:
             record(home, [row])
             until(lambda row=row: outcomes(home, row), "the match", 8)  # type: ignore[misc]
         exists = "SELECT count(*)::int FROM pg_class WHERE relname = ANY(:names)"
-        assert query(home, exists, names=[f"{table}_{last}" for table in PARTITIONED]) == [(3,)]
+        assert query(home, exists, names=[f"{table}_{last}" for table in PARTITIONED]) == [(len(PARTITIONED),)]
     finally:
         stop.set()
         thread.join()

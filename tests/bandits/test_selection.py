@@ -196,3 +196,42 @@ def test_movement_while_learning_is_near_the_least_possible(n_arms: int) -> None
         dealt = rng.multinomial(500, after)
         n, rewards, before = n + dealt, rewards + rng.binomial(dealt, rate), after
     assert moved <= 1.25 * distance
+
+
+LIVE_UNITS = np.random.default_rng(1).integers(0, 2**64, 4000, dtype=np.uint64)
+WEIGHTS = st.lists(st.floats(0.01, 1), min_size=2, max_size=8)
+
+
+def _assigned(probabilities: dict[str, float]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """The arm of each of 4,000 units."""
+    shares = np.array(list(probabilities.values()))
+    race = StickyRace.of(salt=b"salt", experiment="home", arms=list(probabilities), probabilities=shares / shares.sum())
+    return np.array(list(probabilities))[_winners(race, LIVE_UNITS)]
+
+
+@given(weights=WEIGHTS, gained=st.floats(0.01, 0.9), first=st.booleans())
+def test_an_arm_that_is_added_takes_units_and_moves_no_others(weights: list[float], gained: float, first: bool) -> None:  # noqa: FBT001
+    """Wherever it stands in the list, while the others keep their proportions."""
+    old = {f"arm{n}": weight for n, weight in enumerate(weights)}
+    new = {"new": gained * sum(weights) / (1 - gained)}
+    before, after = _assigned(old), _assigned({**new, **old} if first else {**old, **new})
+    assert set(after[before != after]) <= {"new"}
+
+
+@given(weights=WEIGHTS, removed=st.booleans())
+def test_an_arm_that_is_drained_gives_units_up_and_moves_no_others(weights: list[float], removed: bool) -> None:  # noqa: FBT001
+    """Whether its share becomes 0 or it leaves the list, while the others keep their proportions."""
+    old = {f"arm{n}": weight for n, weight in enumerate(weights)}
+    rest = {arm: weight for arm, weight in old.items() if arm != "arm0"}
+    before, after = _assigned(old), _assigned(rest if removed else {"arm0": 0.0, **rest})
+    assert np.array_equal(before != after, before == "arm0")
+
+
+@given(weights=st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=2, max_size=8))
+def test_units_move_towards_arms_that_gained_more(weights: list[tuple[float, float]]) -> None:
+    """Of any two allocations: who leaves arm i for arm j does so only if p′_j/p_j > p′_i/p_i."""
+    old, new = ({f"arm{n}": pair[side] for n, pair in enumerate(weights)} for side in (0, 1))
+    factor = {arm: new[arm] / old[arm] for arm in old}
+    before, after = _assigned(old), _assigned(new)
+    for left, reached in set(zip(before.tolist(), after.tolist(), strict=True)):
+        assert left == reached or factor[reached] > factor[left]

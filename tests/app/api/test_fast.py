@@ -22,7 +22,7 @@ from app.store.decisions import DecisionRow
 from tests.app.building import disagreements, id_at, now, put, query, specification
 from tests.running import ADMIN_KEY, Service, until
 
-DECIDE, BATCH, FEEDBACK = FAST
+DECIDE, BATCH, FEEDBACK, EXPOSURES = FAST
 LIMIT = 1024 * 1024
 
 
@@ -144,6 +144,8 @@ GOOD = {
     "empty batch": (BATCH, {"requests": []}),
     "events": (FEEDBACK, {"events": [{"decision_id": wanted()["decision_id"], "value": 1}, {"value": 1}]}),
     "event": (FEEDBACK, {"decision_id": wanted()["decision_id"], "value": 1}),
+    "exposures": (EXPOSURES, {"exposures": [{"decision_id": wanted()["decision_id"]}, {}]}),
+    "exposure": (EXPOSURES, {"decision_id": wanted()["decision_id"]}),
 }
 
 

@@ -1,10 +1,10 @@
-"""A small catalogue, and a way to ask a recommender about it."""
+"""A small catalogue, and ways to ask a recommender about it."""
 
 from collections.abc import Callable, Mapping
 
 import pytest
 
-from app.recommenders import Catalogue, CatalogueItem, Query
+from app.recommenders import Catalogue, CatalogueItem, Query, Recommendation, Recommender, Sources
 
 Ask = Callable[..., Query]
 
@@ -15,6 +15,13 @@ ITEMS = [
     CatalogueItem(item_id="c", popularity=15, features=[1.0, 1.0], category="y"),
     CatalogueItem(item_id="e", title="no features"),
 ]
+
+
+def recommend(
+    recommender: Recommender, query: Query, catalogue: Catalogue, rewards: Mapping[str, float] | None = None
+) -> Recommendation:
+    """What it answers from this catalogue with these rewards."""
+    return recommender.prepare(Sources(catalogue=catalogue, rewards=rewards or {}))(query)
 
 
 @pytest.fixture(scope="session")

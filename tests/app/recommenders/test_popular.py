@@ -1,26 +1,28 @@
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
 from app.recommenders import Catalogue, Item, Popular, Query, RecommenderFailed
-from tests.app.recommenders.conftest import Ask
+from tests.app.recommenders.conftest import Ask, recommend
 
 
-def ids(popular: Popular, query: Query, catalogue: Catalogue) -> list[str]:
+def ids(popular: Popular, query: Query, catalogue: Catalogue, rewards: Mapping[str, float] | None = None) -> list[str]:
     """The ids of the answer."""
-    return [item.item_id for item in popular.recommend(query, catalogue).items]
+    return [item.item_id for item in recommend(popular, query, catalogue, rewards).items]
 
 
 def test_most_popular_first_with_shares_as_scores(catalogue: Catalogue, ask: Ask) -> None:
     """Without rewards the order is the catalogue's, and scores are shares of its popularity."""
-    assert Popular().recommend(ask(k=2), catalogue).items == (Item("a", 0.5), Item("b", 0.3))
+    assert recommend(Popular(), ask(k=2), catalogue).items == (Item("a", 0.5), Item("b", 0.3))
 
 
 def test_rewards_change_the_order(catalogue: Catalogue, ask: Ask) -> None:
     """Rewards lift an item past more popular ones, by as much as the prior's weight allows."""
     rewards = {"d": 40.0}
     light, heavy = Popular(prior_weight=10), Popular(prior_weight=1000)
-    assert ids(light, ask(k=2), light.prepare(catalogue, rewards)) == ["d", "a"]
-    assert ids(heavy, ask(k=2), heavy.prepare(catalogue, rewards)) == ["a", "b"]
+    assert ids(light, ask(k=2), catalogue, rewards) == ["d", "a"]
+    assert ids(heavy, ask(k=2), catalogue, rewards) == ["a", "b"]
 
 
 def test_leaves_out_what_was_seen(catalogue: Catalogue, ask: Ask) -> None:
@@ -33,7 +35,7 @@ def test_leaves_out_what_was_seen(catalogue: Catalogue, ask: Ask) -> None:
 def test_fails_when_all_was_seen(catalogue: Catalogue, ask: Ask) -> None:
     """A user who has seen everything gets a fallback, not an empty answer."""
     with pytest.raises(RecommenderFailed, match="has not seen"):
-        Popular().recommend(ask({"history": list("abcde")}), catalogue)
+        recommend(Popular(), ask({"history": list("abcde")}), catalogue)
 
 
 def test_malformed_context_does_not_matter(catalogue: Catalogue, ask: Ask) -> None:

@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.recommenders import Catalogue, CatalogueItem, Query, RecommenderFailed, Similar
-from tests.app.recommenders.conftest import Ask
+from tests.app.recommenders.conftest import Ask, recommend
 
 
 def ids(query: Query, catalogue: Catalogue, **parameters: bool | int) -> list[str]:
     """The ids of the answer."""
     similar = Similar(**parameters)  # type: ignore[arg-type]
-    return [item.item_id for item in similar.recommend(query, catalogue).items]
+    return [item.item_id for item in recommend(similar, query, catalogue).items]
 
 
 def test_nearest_by_angle_first(catalogue: Catalogue, ask: Ask) -> None:
     """Neighbours come by falling cosine, whatever their length; what has no features is no neighbour."""
-    answer = Similar().recommend(ask({"item_id": "a"}), catalogue)
+    answer = recommend(Similar(), ask({"item_id": "a"}), catalogue)
     assert [item.item_id for item in answer.items] == ["b", "c", "d"]
     assert answer.items[0].score == pytest.approx(1 / np.hypot(1, 0.1), abs=1e-6)
 
@@ -66,7 +66,7 @@ def test_seen_items_may_be_wanted(catalogue: Catalogue, ask: Ask) -> None:
 def test_fails_with_the_reason(context: Mapping[str, object], reason: str, catalogue: Catalogue, ask: Ask) -> None:
     """Each way of not being able to answer has its own reason, naming the field."""
     with pytest.raises(RecommenderFailed, match=reason):
-        Similar().recommend(ask(context), catalogue)
+        recommend(Similar(), ask(context), catalogue)
 
 
 def test_opposite_items_have_no_mean(ask: Ask) -> None:
@@ -74,7 +74,7 @@ def test_opposite_items_have_no_mean(ask: Ask) -> None:
     vectors = {"a": [1.0, 0.0], "b": [-1.0, 0.0], "c": [0.0, 1.0]}
     catalogue = Catalogue.build([CatalogueItem(item_id=i, features=v) for i, v in vectors.items()], 1)
     with pytest.raises(RecommenderFailed, match="cancel out"):
-        Similar().recommend(ask({"history": ["a", "b"]}), catalogue)
+        recommend(Similar(), ask({"history": ["a", "b"]}), catalogue)
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(2, 60), k=st.integers(1, 70))
@@ -87,6 +87,6 @@ def test_equals_sorting_everything(seed: int, n: int, k: int) -> None:
     unit = catalogue.features
     cosine = unit @ unit[0]
     expected = [row for row in np.argsort(-cosine, kind="stable") if row != 0][:k]
-    answer = Similar().recommend(Query(unit="u", context={"item_id": "00"}, k=k, seed=0), catalogue)
+    answer = recommend(Similar(), Query(unit="u", context={"item_id": "00"}, k=k, seed=0), catalogue)
     scores = [item.score for item in answer.items]
     assert scores == pytest.approx([float(cosine[row]) for row in expected], abs=1e-5)

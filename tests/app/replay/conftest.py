@@ -32,9 +32,9 @@ class StandIn:
         """Method and path of each call that was carried out."""
         return [f"{method} {path}" for method, path, _ in self.calls]
 
-    def specification(self) -> Body:
+    def specification(self, experiment: str = "msweb") -> Body:
         """The experiment as it was put."""
-        return next(body for method, path, body in self.calls if path == "/v1/experiments/msweb")
+        return next(body for method, path, body in self.calls if path == f"/v1/experiments/{experiment}")
 
     def answer(self, method: str, path: str, body: Body) -> tuple[int, Body]:
         """Status and body of the answer to a call."""
@@ -48,18 +48,22 @@ class StandIn:
             if path == "/v1/recommendations":
                 self.at_decision.pop(len(self.decisions), lambda: None)()
                 return 200, self._decide(body)
-            if path == "/v1/feedback":
-                return 200, self._feed_back(body)
+            if path in (many := {"/v1/recommendations/batch": self._decide_many, "/v1/feedback": self._feed_back}):
+                return 200, many[path](body)
             if path.endswith("/arms"):
                 arms = [{"arm": "similar", "probability_best": 0.97, "mean": 0.5}, {"arm": "random"}]
                 return 200, {"experiment": "msweb", "arms": arms}
             return 200, {}
 
+    def _decide_many(self, body: Body) -> Body:
+        problem = {"title": "Conflict", "detail": "stopped"}
+        return {"results": [problem if one["unit"] == "refuse-me" else self._decide(one) for one in body["requests"]]}
+
     def _decide(self, body: Body) -> Body:
-        arms = self.specification()["arms"]
+        arms = self.specification(body["experiment"])["arms"]
         fresh = {
             "decision_id": body["decision_id"],
-            "experiment": "msweb",
+            "experiment": body["experiment"],
             "arm": random.choice(arms)["key"],
             "propensity": 1 / len(arms),
             "allocation": 1,

@@ -9,24 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.errors import NotFound
 from app.ids import new_id
-from app.serving.allocations import Allocations
-from app.serving.feedback import FeedbackWriter, Rejection, Verdict, match
-from app.specification import Metric, Reward
+from app.serving.feedback import FeedbackWriter, match
+from app.serving.verdicts import Rejection, Verdict
+from app.specification import Metric, Reward, contract_of
 from app.store.database import Database, cursor_of
 from app.store.decisions import DecisionRow
-from app.store.feedback import FeedbackEvent, MatchedEvent, Target
+from app.store.feedback import FeedbackEvent, MatchedEvent
+from app.store.targets import Target
 from tests.app.building import decision, disagreements, event, now, put, query, record, specification
 
 SPEC = specification(
     reward=Reward(late_until_s=3600.0), metrics=(Metric(key="revenue", aggregation="sum"), Metric(key="rating"))
 )
+CONTRACT = contract_of(SPEC)
 
 
 def target_of(row: DecisionRow) -> Target:
     """What `resolve` would give for a decision."""
-    return Target(**{name: getattr(row, name) for name in Target.__struct_fields__})
+    names = ("decision_id", "experiment", "epoch", "allocation", "arm", "bucket", "decided_at", "learnable")
+    return Target(**{name: getattr(row, name) for name in names})
 
 
 def give(database: Database, *events: FeedbackEvent) -> list[str]:
@@ -36,7 +38,7 @@ def give(database: Database, *events: FeedbackEvent) -> list[str]:
 
 def verdicts(database: Database, events: Sequence[FeedbackEvent]) -> list[Verdict]:
     """The verdicts that a batch of events gets."""
-    writer = FeedbackWriter(Allocations(database).specification_of, shard=0)
+    writer = FeedbackWriter(shard=0)
     with database.transaction() as connection:
         return writer.write(cursor_of(connection), events)
 
@@ -48,7 +50,7 @@ def test_the_metric_defaults_to_the_reward_metric() -> None:
     """An event without a metric is about the reward, under its name, so that it is the same event as one with it."""
     row = decision()
     spec = specification(reward=Reward(metric="buy", aggregation="max"))
-    unnamed, named = (match(event(row, metric=metric), target_of(row), spec) for metric in ("", "buy"))
+    unnamed, named = (match(event(row, metric=metric), target_of(row), contract_of(spec)) for metric in ("", "buy"))
     assert isinstance(unnamed, MatchedEvent)
     assert isinstance(named, MatchedEvent)
     assert (unnamed.metric, unnamed.aggregation) == ("buy", "max")
@@ -58,18 +60,21 @@ def test_the_metric_defaults_to_the_reward_metric() -> None:
 def test_a_match_carries_what_the_statistics_need() -> None:
     """Experiment, epoch, arm, bucket and learnability are the decision's; the fold is the metric's."""
     row = decision("home", epoch=4, arm="b", learnable=False)
-    fitted = match(event(row, 9.5, metric="revenue", item_id="i", position=2), target_of(row), SPEC)
+    fitted = match(event(row, 9.5, metric="revenue", item_id="i", position=2), target_of(row), CONTRACT)
     assert isinstance(fitted, MatchedEvent)
-    names = ("experiment", "epoch", "arm", "bucket", "learnable")
+    names = ("experiment", "epoch", "arm", "bucket")
     assert [getattr(fitted, name) for name in names] == [getattr(row, name) for name in names]
+    assert (fitted.counts, fitted.late_at) == (False, row.decided_at + timedelta(seconds=SPEC.reward.window_s))
     assert (fitted.aggregation, fitted.value, fitted.item_id, fitted.position) == ("sum", 9.5, "i", 2)
 
 
 def test_an_unknown_metric_is_rejected_with_those_there_are() -> None:
     """The reason names the experiment and its metrics."""
     row = decision("home")
-    assert match(event(row, metric="clicks"), target_of(row), SPEC) == Rejection(
-        field="metric", reason="'clicks' is no metric of experiment home; it has click, rating, revenue"
+    assert match(event(row, metric="clicks"), target_of(row), CONTRACT) == Rejection(
+        reason="unknown_metric",
+        field="metric",
+        detail="'clicks' is no metric of experiment home; it has click, rating, revenue",
     )
 
 
@@ -77,22 +82,22 @@ def test_an_unknown_metric_is_rejected_with_those_there_are() -> None:
 def test_a_value_that_is_no_reward_is_rejected(value: float) -> None:
     """The reward model says which values are rewards; other metrics take any number."""
     row = decision()
-    rejected = match(event(row, value), target_of(row), SPEC)
+    rejected = match(event(row, value), target_of(row), CONTRACT)
     assert isinstance(rejected, Rejection)
     assert rejected.field == "value"
-    assert "it must be 0 or 1" in rejected.reason
-    assert isinstance(match(event(row, value, metric="revenue"), target_of(row), SPEC), MatchedEvent)
+    assert "it must be 0 or 1" in rejected.detail
+    assert isinstance(match(event(row, value, metric="revenue"), target_of(row), CONTRACT), MatchedEvent)
 
 
 @pytest.mark.parametrize(("late_s", "accepted"), [(-60.0, True), (0.0, True), (3600.0, True), (3600.001, False)])
 def test_feedback_is_taken_until_it_is_too_late(late_s: float, accepted: Any) -> None:
     """Judged by when it occurred, `late_until_s` after the decision is the last moment."""
     row = decision()
-    fitted = match(event(row, occurred_at=row.decided_at + timedelta(seconds=late_s)), target_of(row), SPEC)
+    fitted = match(event(row, occurred_at=row.decided_at + timedelta(seconds=late_s)), target_of(row), CONTRACT)
     if accepted:
         assert isinstance(fitted, MatchedEvent)
     else:
-        assert fitted == Rejection(field=None, reason="too late: feedback is taken for 3600 s")
+        assert fitted == Rejection(reason="too_late", detail="too late: feedback is taken for 3600 s")
 
 
 # --- writing a batch ------------------------------------------------------------------------------------------------
@@ -126,7 +131,9 @@ def test_rejections_say_what_is_wrong(shared_database: Database, key: str) -> No
     row = decision(key)
     record(shared_database, [row])
     bad, good = verdicts(shared_database, [event(row, 3.0), event(row)])
-    assert bad.rejection == Rejection(field="value", reason="3 is no bernoulli reward; it must be 0 or 1")
+    assert bad.rejection == Rejection(
+        reason="value_refused", field="value", detail="3 is no bernoulli reward; it must be 0 or 1"
+    )
     assert good.rejection is None
 
 
@@ -170,5 +177,5 @@ def test_a_decision_of_an_experiment_that_is_gone_is_an_error(shared_database: D
     """Decisions name experiments that exist; anything else is not silently dropped."""
     row = decision(key)
     record(shared_database, [row])
-    with pytest.raises(NotFound, match=key):
+    with pytest.raises(LookupError, match=key):
         give(shared_database, event(row, occurred_at=now()))

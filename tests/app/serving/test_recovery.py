@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
 from app.settings import Settings
 from app.store.database import Cursor, Database
+from app.store.exposures import ExposureEvent
 from tests.app.building import decision, disagreements, event, execute, put, query
 from tests.running import until
 
@@ -50,6 +52,7 @@ class Book:
 def notes(shared_database: Database) -> Database:
     """A database with an empty table."""
     execute(shared_database, "DROP TABLE IF EXISTS notes")
+    execute(shared_database, "DELETE FROM quarantine")
     execute(shared_database, "CREATE TABLE notes (text text PRIMARY KEY CHECK (text <> 'poison'))")
     return shared_database
 
@@ -61,8 +64,8 @@ def book() -> Book:
 
 
 def recovery_of(database: Database, folder: Path, book: Book, health: Health | None = None) -> Recovery:
-    """A recovery of notes, with a spool of its own in a folder; those that say "useless" are refused."""
-    kind = Kind(type=Note, write=book.write, refusal=lambda text: "of no use" if text == "useless" else None)
+    """A recovery of notes, with a spool of its own in a folder."""
+    kind = Kind(type=Note, write=book.write)
     return Recovery(database, Spool(folder, limit_bytes=10_000_000), health or Health(), {"note": kind})
 
 
@@ -80,9 +83,10 @@ def stored(database: Database) -> set[str]:
     return {text for (text,) in query(database, "SELECT text FROM notes")}
 
 
-def rejected(folder: Path) -> list[bytes]:
-    """What was set aside."""
-    return [line for path in sorted(folder.glob("*.rejected")) for line in path.read_bytes().splitlines()]
+def quarantined(database: Database) -> list[tuple[str, str, str]]:
+    """Reason, record and state of the records in quarantine."""
+    text = "SELECT reason, payload ->> 'record', state FROM quarantine WHERE kind = 'record' ORDER BY id"
+    return [(reason, record, state) for reason, record, state in query(database, text)]
 
 
 def test_everything_is_replayed_in_order_and_removed(notes: Database, tmp_path: Path, book: Book) -> None:
@@ -149,28 +153,30 @@ def test_a_torn_tail_is_left_out(notes: Database, tmp_path: Path, book: Book) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("record", [b"note {}", b"note nonsense", b"unknown {}", b"", b'note {"text": "poison"}'])
-def test_a_record_that_cannot_be_written_is_set_aside(
-    notes: Database, tmp_path: Path, book: Book, record: bytes
+@pytest.mark.parametrize(
+    ("record", "kept"),
+    [
+        (b"note {}", ("unreadable", "note {}")),
+        (b"note nonsense", ("unreadable", "note nonsense")),
+        (b"unknown {}", ("unreadable", "unknown {}")),
+        (b"", ("unreadable", "")),
+        (b"\xff\0 \xfe", ("unreadable", r"\xff\0 \xfe")),
+        (b'note {"text": "poison"}', ("failed", 'note {"text": "poison"}')),
+    ],
+)
+def test_a_record_that_cannot_be_written_goes_to_quarantine(
+    notes: Database, tmp_path: Path, book: Book, record: bytes, kept: tuple[str, str]
 ) -> None:
-    """It holds up nobody, and is kept for whoever looks after the service."""
-    made = spool(tmp_path, "before", keep_open=True)
-    made.append([record, encode("note", Note(text="after"))])
-    made.close()
-    recovery_of(notes, tmp_path, book).once()
+    """It holds up nobody, and is kept, once, for whoever looks after the service."""
+    for _ in range(2):
+        made = spool(tmp_path, "before", keep_open=True)
+        made.append([record, encode("note", Note(text="after"))])
+        made.close()
+        recovery_of(notes, tmp_path, book).once()
     assert stored(notes) == {"before", "after"}
-    assert rejected(tmp_path) == [record]
-    assert list(tmp_path.glob("*.spool")) == []
-
-
-def test_a_record_that_is_refused_is_set_aside(
-    notes: Database, tmp_path: Path, book: Book, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What was acknowledged unchecked and turns out to be of no use is not dropped silently."""
-    spool(tmp_path, "useful", "useless")
-    recovery_of(notes, tmp_path, book).once()
-    assert rejected(tmp_path) == [b'note {"text":"useless"}']
-    assert "of no use" in caplog.text
+    assert quarantined(notes) == [(*kept, "open")]
+    assert query(notes, "SELECT times, last_seen > first_seen FROM quarantine") == [(2, True)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_of_a_living_worker_are_left_to_it(notes: Database, tmp_path: Path, book: Book) -> None:
@@ -256,15 +262,21 @@ def test_decisions_and_feedback_come_back_as_they_went(database: Database, servi
     assert disagreements(database) == []
 
 
-def test_feedback_that_turns_out_not_to_fit_is_set_aside(
-    database: Database, services: Services, tmp_path: Path
-) -> None:
-    """An event that was accepted unchecked and that its experiment has no use for: kept aside, the others count."""
+def test_events_that_turn_out_not_to_fit_go_to_quarantine(database: Database, services: Services) -> None:
+    """Events that were accepted unchecked and that their experiment has no use for are kept; the others count."""
     row = decision()
+    late = row.decided_at + timedelta(days=30)
     services.health.away = True
     services.decisions.record([row])
     services.feedback.record([event(row, 7.0, event_id="odd"), event(row), event(row, metric="nothing")])
+    services.exposures.record([ExposureEvent(decision_id=row.decision_id, occurred_at=late)])
     services.recovery.once()
     assert count(database) == [(1, 1, 1, 1.0)]
-    aside = rejected(tmp_path / "spool")
-    assert [b'"event_id":"odd"' in aside[0], b'"metric":"nothing"' in aside[1]] == [True, True]
+    kept = query(database, "SELECT kind, reason, experiment, arm, decision_id FROM quarantine ORDER BY kind, reason")
+    about = ("home", "a", row.decision_id)
+    assert kept == [
+        ("exposure", "too_late", *about),
+        ("feedback", "unknown_metric", *about),
+        ("feedback", "value_refused", *about),
+    ]
+    assert disagreements(database) == []

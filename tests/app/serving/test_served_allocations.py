@@ -3,15 +3,17 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from app import learner
 from app.errors import NotFound, Unavailable
 from app.recommenders import Popular, Query, RecommenderFailed, Static
+from app.serving import allocations as served_allocations
 from app.serving.allocations import Allocations, Served
 from app.specification import Arm, Specification
-from app.store import items
+from app.store import items, partitions
 from app.store.database import Database
 from app.store.items import ItemRow
 from tests.app.building import EAGER, EXPLICIT, decision, execute, matched, now, put, record, specification, write
@@ -45,7 +47,7 @@ def test_an_experiment_is_found_without_a_refresh(
     put(shared_database, key)
     served = allocations.find(key)
     assert (served.key, served.number, served.version, served.epoch) == (key, 1, 1, 1)
-    assert served.specification == allocations.specification_of(key) == specification()
+    assert served.specification == specification()
 
 
 def test_a_refresh_brings_new_experiments_versions_and_allocations(
@@ -104,6 +106,20 @@ def test_a_worker_knows_how_fresh_it_is(allocations: Allocations) -> None:
     assert allocations.oldest_day < now()
 
 
+def test_the_first_day_is_looked_for_once_a_minute(allocations: Allocations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there is one at every refresh; it changes once a day."""
+    found = iter([None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)])
+    monkeypatch.setattr(partitions, "oldest_day", lambda _: next(found))
+    days = []
+    for _ in range(4):
+        allocations.refresh()
+        days.append(allocations.oldest_day and allocations.oldest_day.day)
+    assert days == [None, 1, 1, 1]
+    monkeypatch.setattr(served_allocations, "_OLDEST_DAY_RESTS_S", 0.0)
+    allocations.refresh()
+    assert allocations.oldest_day == datetime(2026, 1, 2, tzinfo=UTC)
+
+
 def test_what_did_not_change_is_not_loaded_again(shared_database: Database, key: str, allocations: Allocations) -> None:
     """A refresh without news leaves the very objects in place."""
     put(shared_database, key)
@@ -153,7 +169,7 @@ def test_refreshes_and_reloads_at_once_end_with_the_newest(
 def recommended(served: Served) -> list[str]:
     """What the first arm recommends."""
     asked = Query(unit="u", context={}, k=5, seed=1)
-    return [item.item_id for item in served.arms[0].recommender.recommend(asked, served.catalogues[0]).items]
+    return [item.item_id for item in served.answerers[0](asked).items]
 
 
 def test_the_catalogue_and_rewards_reach_recommenders(shared_database: Database, key: str) -> None:

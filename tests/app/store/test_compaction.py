@@ -32,6 +32,7 @@ from tests.app.building import (
 )
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+HALF_AN_HOUR = timedelta(seconds=1800)  # the attribution window
 # Fixed, so that whole hours and days are where the tests expect them.
 NOW = datetime(2031, 5, 17, 13, 30, tzinfo=UTC)
 SPEC = specification(
@@ -44,7 +45,7 @@ MATURE = last_mature_bucket(SPEC, NOW)
 _SUMS = {
     "decision_counts": """SELECT epoch, arm, sum(decisions), sum(exposures), sum(fallbacks)
         FROM decision_counts GROUP BY 1, 2 ORDER BY 1, 2""",
-    "arm_statistics": """SELECT epoch, arm, metric, sum(n), sum(sum), sum(sum_of_squares)
+    "arm_statistics": """SELECT epoch, arm, metric, sum(n), sum(sum), sum(sum_of_squares), sum(corrected)
         FROM arm_statistics GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
     "item_rewards": "SELECT metric, item_id, sum(rewards) FROM item_rewards GROUP BY 1, 2 ORDER BY 1, 2",
 }
@@ -107,6 +108,10 @@ def traffic(database: Database, source: random.Random, count: int) -> None:
             matched(row, source.uniform(-5, 5), metric="revenue", aggregation="sum", occurred_at=row.decided_at)
             for row in rows[::3]
         ]
+        late = [row for row in rows[1::4] if row.epoch == 1]
+        events += [
+            matched(row, late_at=row.decided_at + HALF_AN_HOUR, occurred_at=row.decided_at + HOUR) for row in late
+        ]
         write(database, events, shard=shard)
 
 
@@ -115,6 +120,7 @@ def test_sums_stay_and_rows_become_few(house: Database, seed: int) -> None:
     """Whatever was counted, the sums are the same to the last count, and `verify` agrees."""
     traffic(house, random.Random(seed), 150)
     before = sums(house)
+    assert any(late > 0 for *_, late in before["arm_statistics"])
     many = sum(len(rows) for rows in stored(house).values())
     assert run(house) > 0
     assert sums(house) == before

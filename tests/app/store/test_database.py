@@ -1,5 +1,6 @@
 """The driver's errors become ours in one place, and a pool survives the loss of its connections."""
 
+import time
 from collections.abc import Callable
 
 import psycopg2
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from psycopg2 import errors
 
 from app.errors import ConfigurationError, Unavailable
-from app.store.database import Database, cursor_of, is_away, is_transient
+from app.store.database import Cursor, Database, cursor_of, is_away, is_transient, one_transaction
 from tests.app.building import query
 
 
@@ -183,3 +184,53 @@ def test_errors_of_the_server_are_told_apart_by_code(
         cursor.execute(raising)
     connection.close()
     assert (is_away(caught.value), is_transient(caught.value)) == away_transient
+
+
+def test_statements_of_one_transaction_go_together_or_not_at_all(shared_database: Database) -> None:
+    """On a connection in autocommit mode, which goes on working after a failure."""
+    connection = shared_database.connect_raw(statement_timeout_s=5)
+
+    def write(cursor: Cursor, number: int) -> None:
+        with one_transaction(cursor), one_transaction(cursor):
+            cursor.execute("INSERT INTO together VALUES (%s)", (number,))
+            cursor.execute("SELECT 1 / %s", (number,))
+            assert query(shared_database, "SELECT number FROM together") == []
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE together (number int)")
+        with pytest.raises(errors.DivisionByZero):
+            write(cursor, 0)
+        write(cursor, 2)
+    assert query(shared_database, "SELECT number FROM together") == [(2,)]
+    connection.close()
+
+
+def test_one_transaction_inside_another_is_that_one(shared_database: Database) -> None:
+    """Who opened the transaction ends it."""
+
+    def write() -> None:
+        with shared_database.transaction() as connection:
+            with one_transaction(cursor_of(connection)):
+                connection.execute(sa.text("CREATE TABLE inside (number int)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert query(shared_database, "SELECT to_regclass('inside')") == [(None,)]
+
+
+def test_a_transaction_that_is_left_lying_ends_and_its_connection_counts_as_lost(shared_database: Database) -> None:
+    """A worker that is frozen between two statements does not keep others waiting for its locks."""
+    connection = shared_database.connect_raw(statement_timeout_s=0.2)
+
+    def write_slowly() -> None:
+        with connection.cursor() as cursor, one_transaction(cursor):
+            cursor.execute("LOCK TABLE catalogue")
+            time.sleep(1)
+            cursor.execute("SELECT 1")
+
+    with pytest.raises(psycopg2.Error) as caught:
+        write_slowly()
+    assert is_away(caught.value)
+    assert query(shared_database, "SELECT count(*)::int FROM catalogue") == [(1,)]
+    connection.close()

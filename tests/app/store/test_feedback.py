@@ -1,28 +1,27 @@
 """Feedback: whatever the order, the split and the writers, outcomes and statistics are the fold of the events."""
 
-import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.ids import new_id
 from app.store.database import Database, cursor_of
-from app.store.decisions import DecisionRow, recorded
-from app.store.feedback import RESOLVE, EventKey, MatchedEvent, Target, events_of, outcomes_of, resolve, write_batch
-from app.store.partitions import make_partitions
-from tests.app.building import decision, disagreements, id_at, matched, now, query, record, write
+from app.store.decisions import DecisionRow
+from app.store.feedback import EventKey, MatchedEvent, events_of, outcomes_of
+from app.store.targets import Target, resolve
+from tests.app.building import decision, disagreements, matched, now, query, record, write
 
-AGGREGATIONS = ("any", "sum", "max", "first", "last")
+AGGREGATIONS = ("any", "sum", "max", "mean", "first", "last")
 DAY = timedelta(days=1)
 
 
@@ -44,88 +43,7 @@ def outcome(database: Database, row: DecisionRow) -> dict[str, float]:
         return outcomes_of(connection, row.decision_id)
 
 
-# --- which partitions a statement touches ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def many_partitions(database: Database) -> Database:
-    """A database with partitions for more than 30 days, and a decision in each of them."""
-    with database.transaction() as connection:
-        make_partitions(connection, now() - 15 * DAY)
-    for offset in range(-15, 15):
-        record(database, [decision(decided_at=now() + offset * DAY)])
-    return database
-
-
-def partitions_in_plan(database: Database, statement: str) -> set[str]:
-    """The tables that the plan of a statement reads."""
-    with database.transaction() as connection:
-        cursor = cursor_of(connection)
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}")
-        row = cursor.fetchone()
-    assert row is not None
-    plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
-    return set(_relations(plan[0]["Plan"]))
-
-
-def _relations(node: dict[str, Any]) -> list[str]:
-    below = [name for child in node.get("Plans", []) for name in _relations(child)]
-    return below + ([node["Relation Name"]] if "Relation Name" in node else [])
-
-
-IDS: list[tuple[str, Callable[[], list[UUID]], set[int]]] = [
-    ("one", lambda: [id_at(now())], {0}),
-    ("three_of_two_days", lambda: [id_at(now()), id_at(now() - 5 * DAY), id_at(now() - 5 * DAY)], {0, -5}),
-    ("hundred_of_a_day", lambda: [id_at(now()) for _ in range(100)], {0}),
-]
-
-
-@pytest.mark.parametrize(("ids", "days"), [(ids, days) for _, ids, days in IDS], ids=[name for name, *_ in IDS])
-def test_resolving_reads_only_the_partitions_of_its_ids(
-    many_partitions: Database, ids: Callable[[], list[UUID]], days: set[int]
-) -> None:
-    """The plan of `RESOLVE` opens the partitions that its ids can be in, of 30 and more, and no other."""
-    plan = partitions_in_plan(many_partitions, RESOLVE.format(ids=",".join(map(str, ids()))))
-    assert plan == {f"decisions_{now() + day * DAY:%Y%m%d}" for day in days}
-    assert query(many_partitions, "SELECT count(*) >= 30 FROM pg_inherits WHERE inhparent = 'decisions'::regclass") == [
-        (True,)
-    ]
-
-
-def test_reading_recorded_decisions_reads_only_the_partitions_of_their_ids(many_partitions: Database) -> None:
-    """What `recorded` executes opens the partition of its ids alone, by the statement that PostgreSQL got."""
-    statements: list[str] = []
-
-    class Listener:
-        """A cursor that notes what it is asked and answers nothing."""
-
-        def execute(self, text: str) -> None:
-            statements.append(text)
-
-        def fetchall(self) -> list[tuple[str]]:
-            return []
-
-    recorded(Listener(), [id_at(now()), id_at(now() - 3 * DAY)])  # type: ignore[arg-type]
-    (statement,) = statements
-    assert partitions_in_plan(many_partitions, statement) == {
-        f"decisions_{now():%Y%m%d}",
-        f"decisions_{now() - 3 * DAY:%Y%m%d}",
-    }
-
-
-def test_writing_feedback_touches_only_the_partitions_of_its_ids(many_partitions: Database) -> None:
-    """While a batch is open it holds locks on the partitions of its ids: of other days on none."""
-    row = decision()
-    record(many_partitions, [row])
-    with many_partitions.transaction() as connection:
-        write_batch(cursor_of(connection), [matched(row)], shard=0)
-        locked = connection.scalars(
-            sa.text(
-                "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid()"
-                " AND relation::regclass::text ~ '^(feedback|outcomes|decisions)_[0-9]{8}$'"
-            )
-        ).all()
-    assert set(locked) == {f"{table}_{now():%Y%m%d}" for table in ("feedback", "outcomes")}
+# --- resolving ------------------------------------------------------------------------------------------------------
 
 
 def test_resolving_gives_targets_and_leaves_out_unknown_ids(database: Database) -> None:
@@ -135,8 +53,10 @@ def test_resolving_gives_targets_and_leaves_out_unknown_ids(database: Database) 
     with database.transaction() as connection:
         found = resolve(cursor_of(connection), [row.decision_id, new_id(), uuid4()])
         assert resolve(cursor_of(connection), []) == {}
-    names = Target.__struct_fields__
+    (target,) = found.values()
+    names = ("decision_id", "experiment", "epoch", "allocation", "arm", "bucket", "decided_at", "learnable")
     assert found == {row.decision_id: Target(**{name: getattr(row, name) for name in names})}
+    assert target.exposed_at == row.decided_at
 
 
 # --- folding --------------------------------------------------------------------------------------------------------
@@ -154,6 +74,7 @@ def fold(aggregation: str, events: Sequence[Event]) -> float:
         "any": float(any(values)),
         "sum": sum(values),
         "max": max(values),
+        "mean": sum(values) / len(values),
         "first": in_time[0],
         "last": in_time[-1],
     }
@@ -177,8 +98,10 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
     return batches
 
 
-def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) -> tuple[dict[UUID, float], Any]:
+def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) -> tuple[Any, Any]:
     """Outcomes by decision, and n, Σr and Σr² by arm, as a plain fold of distinct events gives them."""
+    # Means depend on the order of addition; all else is of whole numbers, and exact.
+    approx = partial(pytest.approx, rel=1e-9 if metric == "mean" else 0, abs=1e-9 if metric == "mean" else 0)
     by_decision: dict[int, list[Event]] = defaultdict(list)
     for one in events:
         by_decision[one[0]].append(one)
@@ -189,7 +112,7 @@ def expected_of(rows: Sequence[DecisionRow], metric: str, events: set[Event]) ->
             n, total, squares = sums.get((row.arm, metric), (0, 0.0, 0.0))
             value = outcomes[row.decision_id]
             sums[row.arm, metric] = (n + 1, total + value, squares + value**2)
-    return outcomes, sums
+    return approx(outcomes), {key: approx(figures) for key, figures in sums.items()}
 
 
 def four_decisions(experiment: str) -> list[DecisionRow]:
@@ -312,7 +235,7 @@ def test_metrics_of_one_decision_are_folded_apart(database: Database) -> None:
     record(database, [row])
     events = [matched(row, 3.0, metric=metric, aggregation=metric, event_id=e) for metric in AGGREGATIONS for e in "xy"]
     write(database, events)
-    assert outcome(database, row) == {"any": 1, "sum": 6, "max": 3, "first": 3, "last": 3}
+    assert outcome(database, row) == {"any": 1, "sum": 6, "max": 3, "mean": 3, "first": 3, "last": 3}
     assert statistics(database)["a", "sum"] == (1, 6, 36)
     assert disagreements(database) == []
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.recommenders import CatalogueItem
 from app.store.database import Database
-from app.store.items import ItemRow, catalogue_version, decayed_rewards, every, upsert
+from app.store.items import ItemRow, catalogue_version, decayed_rewards, delete, every, find, upsert
 from tests.app.building import decision, matched, now, record, write
 
 HOUR = timedelta(hours=1)
@@ -17,6 +18,11 @@ def item(item_id: str, **columns: Any) -> ItemRow:
     """An item of which nothing is known but its id."""
     unknown = {"title": None, "category": None, "features": None, "popularity": 0.0}
     return ItemRow(item_id=item_id, **{**unknown, **columns})
+
+
+def features_of(kept: CatalogueItem) -> list[float] | None:
+    """Its features as a list."""
+    return None if kept.features is None else [float(number) for number in kept.features]
 
 
 def test_items_are_inserted_and_replaced(database: Database) -> None:
@@ -29,8 +35,33 @@ def test_items_are_inserted_and_replaced(database: Database) -> None:
         assert catalogue_version(connection) == start + 2
         kept = {one.item_id: one for one in every(connection)}
     assert set(kept) == {"a", "b"}
-    assert (kept["a"].title, kept["a"].category, list(kept["a"].features or ())) == ("", "x", [1.0, 0.5])
-    assert (kept["b"].title, kept["b"].popularity, list(kept["b"].features or ())) == ("B2", 0.0, [3.0, 4.0])
+    assert (kept["a"].title, kept["a"].category, features_of(kept["a"])) == ("", "x", [1.0, 0.5])
+    assert (kept["b"].title, kept["b"].popularity, features_of(kept["b"])) == ("B2", 0.0, [3.0, 4.0])
+
+
+def test_features_of_every_length_are_read(database: Database) -> None:
+    """Items come with the numbers that were stored, in pieces or not; nulls in an array make it none."""
+    stored = {f"{i:04}": [i / 8, -1e-30, 1e30] if i % 3 else [0.5] for i in range(1200)}
+    rows = [item(item_id, features=tuple(numbers)) for item_id, numbers in stored.items()]
+    with database.transaction() as connection:
+        upsert(connection, [*rows, item("none"), item("empty", features=()), item("hole", features=(1.0,))])
+        connection.execute(sa.text("UPDATE items SET features = '{1,NULL}' WHERE item_id = 'hole'"))
+        kept = {one.item_id: features_of(one) for one in every(connection)}
+    assert [kept.pop(special) for special in ("none", "empty", "hole")] == [None] * 3
+    assert kept == {item_id: pytest.approx(numbers, rel=1e-6) for item_id, numbers in stored.items()}
+
+
+def test_one_item_is_found_and_deleted(database: Database) -> None:
+    """A deletion counts the catalogue's version up; a second one finds nothing and changes nothing."""
+    with database.transaction() as connection:
+        version = upsert(connection, [item("a", title="A", features=(1.0, 2.0)), item("b")])
+        found = find(connection, "a")
+        assert found is not None
+        assert (found.title, list(found.features or ())) == ("A", [1.0, 2.0])
+        assert delete(connection, "a") == version + 1
+        assert (find(connection, "a"), delete(connection, "a")) == (None, None)
+        assert catalogue_version(connection) == version + 1
+        assert [one.item_id for one in every(connection)] == ["b"]
 
 
 def test_rewards_of_items_decay_by_half_lives(shared_database: Database, key: str) -> None:

@@ -3,21 +3,27 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
 
 from app.errors import Unavailable
+from app.ids import day_bounds
+from app.specification import Metric, Reward, contract_of
+from app.store import contracts
 from app.store.database import Database
-from app.store.migrate import current_revision, head_revision, heads, migrate
-from app.store.tables import PARTITIONED, metadata
-from tests.app.building import now
+from app.store.migrate import _configuration, current_revision, head_revision, heads, migrate
+from app.store.tables import PARTITIONED, experiments, metadata
+from tests.app.building import now, specification
 
 # Everything about a schema's columns, keys, indexes and constraints, as PostgreSQL itself words it.
 _COLUMNS = r"""
@@ -192,3 +198,30 @@ def test_a_locked_table_stops_a_migration_soon_and_leaves_nothing_half_done(empt
     assert relations(empty) == before
     assert migrate(hasty, now()) == head_revision()
     hasty.close()
+
+
+def test_what_was_there_before_the_reward_contract_gets_one(empty: Database) -> None:
+    """Experiments of the first schema have a contract for each epoch, and its days have partitions of exposures."""
+    spec = specification(metrics=(Metric(key="revenue", aggregation="sum"),), reward=Reward(window_s=7))
+    with empty.transaction() as connection:
+        configuration = _configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0001")
+        connection.execute(
+            insert(experiments).values(
+                key="home",
+                specification=msgspec.to_builtins(spec),
+                state="running",
+                version=3,
+                epoch=2,
+                allocation=0,
+                salt=b"",
+            )
+        )
+        first, end = day_bounds(now() - timedelta(days=5))
+        bounds = f"FOR VALUES FROM ('{first}') TO ('{end}')"
+        connection.execute(sa.text(f"CREATE TABLE decisions_20200101 PARTITION OF decisions {bounds}"))
+    migrate(empty, now())
+    with empty.transaction() as connection:
+        assert contracts.of_experiment(connection, "home") == {1: contract_of(spec), 2: contract_of(spec)}
+    assert "exposures_20200101" in relations(empty)

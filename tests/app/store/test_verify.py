@@ -1,12 +1,17 @@
 """`verify` finds what is wrong, each kind of it, and nothing where nothing is."""
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
-from app.store.database import Database
+from app.serving.exposures import ExposureWriter
+from app.serving.feedback import FeedbackWriter
+from app.specification import Reward
+from app.store.database import Database, cursor_of
+from app.store.exposures import ExposureEvent
 from app.store.verify import verify
-from tests.app.building import decision, execute, matched, query, record, write
+from tests.app.building import decision, event, execute, matched, now, put, query, record, specification, write
 
 KEYS = ("experiment = 'x'", "arm = arm || '-x'", "epoch = epoch + 1", "bucket = bucket - interval '1 day'")
 
@@ -29,7 +34,7 @@ def filled(shared_database: Database) -> Database:
     record(database, rows[2:], shard=3)
     for shard, (row, value) in enumerate(zip(rows, (1.0, 2.0, 3.5), strict=True)):
         write(database, [matched(row, value, item_id="i1")], shard=shard)
-        for number, metric in enumerate(("sum", "max", "any", "first", "last")):
+        for number, metric in enumerate(("sum", "max", "any", "first", "last", "mean")):
             columns = {"metric": metric, "aggregation": metric, "event_id": f"e{number}"}
             write(database, [matched(row, value, **columns)], shard=shard)
     return database
@@ -64,7 +69,7 @@ def test_what_the_writers_wrote_agrees(filled: Database) -> None:
     ("column", "check"),
     [
         *[(column, "decision_counts") for column in ("decisions", "exposures", "fallbacks")],
-        *[(column, "arm_statistics") for column in ("n", "sum", "sum_of_squares")],
+        *[(column, "arm_statistics") for column in ("n", "sum", "sum_of_squares", "corrected")],
     ],
 )
 @pytest.mark.parametrize("by", [1, -1])
@@ -120,7 +125,7 @@ def test_a_lost_row_is_found(filled: Database, table: str) -> None:
     assert all(d.stored is None for d in lost if not d.where.endswith("value"))
 
 
-@pytest.mark.parametrize("metric", ["sum", "max", "any", "first", "last"])
+@pytest.mark.parametrize("metric", ["sum", "max", "any", "first", "last", "mean"])
 def test_a_wrong_outcome_is_found(filled: Database, metric: str) -> None:
     """An outcome that is not the fold of its events is found, for each way of folding."""
     change(filled, "outcomes", "value = value + 0.5", f"metric = '{metric}'")
@@ -132,6 +137,69 @@ def test_a_wrong_number_of_events_is_found(filled: Database) -> None:
     """An outcome that counts another number of events than there are is found."""
     change(filled, "outcomes", "events = events + 1")
     assert found(filled) == {("outcomes", "events")}
+
+
+def test_a_wrong_moment_of_the_first_event_is_found(filled: Database) -> None:
+    """An outcome whose earliest event is another one, by a microsecond, would be late or in time by mistake."""
+    change(filled, "outcomes", "first_at = first_at - interval '1 microsecond'", "metric = 'sum'")
+    assert found(filled) == {("outcomes", "first_at")}
+
+
+def test_an_outcome_from_before_moments_were_kept_is_in_time(filled: Database) -> None:
+    """An older version's outcomes have no earliest event; nothing is found fault with."""
+    change(filled, "outcomes", "first_at = '-infinity'")
+    assert verify(filled) == []
+
+
+@pytest.fixture
+def confirmed(database: Database) -> Database:
+    """A decision that counts since it was confirmed, with a late outcome, and one that was not confirmed."""
+    put(database, "shown", specification(reward=Reward(window_s=60), exposure="confirmed"))
+    seen = now() - timedelta(minutes=5)
+    rows = [decision("shown", decided_at=seen, awaits_confirmation=True) for _ in range(2)]
+    record(database, rows)
+    with database.transaction() as connection:
+        cursor = cursor_of(connection)
+        late = event(rows[0], occurred_at=seen + timedelta(minutes=3))
+        assert [v.status for v in FeedbackWriter(shard=0).write(cursor, [late, event(rows[1])])] == ["accepted"] * 2
+        shown = ExposureEvent(decision_id=rows[0].decision_id, occurred_at=seen + timedelta(seconds=30))
+        ExposureWriter(shard=0).write(cursor, [shown])
+        FeedbackWriter(shard=0).write(cursor, [event(rows[0], 7.0, event_id="odd")])
+    assert query(database, "SELECT n::int, corrected::int FROM arm_statistics") == [(1, 1)]
+    assert verify(database) == []
+    return database
+
+
+@pytest.mark.parametrize(
+    ("table", "assignment", "checks"),
+    [
+        ("exposures", "bucket = bucket - interval '1 day'", {"exposures", "decision_counts", "arm_statistics"}),
+        ("exposures", "bucket = bucket + interval '2 minutes'", {"exposures"}),
+        ("exposures", "occurred_at = occurred_at + interval '2 minutes'", {"exposures", "arm_statistics"}),
+        ("decisions", "awaits_confirmation = NULL", {"decision_counts", "arm_statistics"}),
+        ("arm_statistics", "corrected = 0", {"arm_statistics"}),
+        ("decision_counts", "exposures = 2", {"decision_counts"}),
+        ("quarantine", "arm = 'b'", {"quarantine"}),
+    ],
+)
+def test_what_is_wrong_with_confirmed_exposures_is_found(
+    confirmed: Database, table: str, assignment: str, checks: set[str]
+) -> None:
+    """Confirmations, what they count, which outcomes are late, and whose events are in quarantine are checked."""
+    change(confirmed, table, assignment)
+    assert {d.check for d in verify(confirmed)} == checks
+
+
+def test_a_lost_confirmation_is_found(confirmed: Database) -> None:
+    """What counted because of it is not explained any more; without its decision it explains nothing."""
+    delete(confirmed, "exposures")
+    assert {d.check for d in verify(confirmed)} == {"decision_counts", "arm_statistics"}
+
+
+def test_a_confirmation_of_no_decision_is_found(confirmed: Database) -> None:
+    """Each confirmation in the log is of a decision in the log."""
+    delete(confirmed, "decisions")
+    assert "exposures" in {d.check for d in verify(confirmed)}
 
 
 def test_a_lost_event_is_found(filled: Database) -> None:
