@@ -41,7 +41,9 @@ from app.store.quarantine import Filter
 from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
+from app.telemetry import telemetry_of
 from monitoring.logs import configure
+from monitoring.meter import Meter
 
 __all__ = ["main"]
 
@@ -412,14 +414,14 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
         yield lambda: Supervisor(environment).run(stop)
 
 
-def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event) -> None:
+def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
     """Both at once: a receiver of alerts that does not answer must not hold up the house."""
     interval_s = settings.alert_interval_ms / 1000
     alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
     watcher = threading.Thread(target=alert, args=(database,), name="alerts")
     watcher.start()
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
-    monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop)
+    monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
     watcher.join()
 
 
@@ -427,7 +429,12 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
     configure(settings.log_level, role=name)
     stop = _stop_signal()
     stop_with_parent()
-    run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop)
+    telemetry = telemetry_of(settings, name)
+    telemetry.start()
+    try:
+        run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
+    finally:
+        telemetry.close()
 
 
 @contextmanager

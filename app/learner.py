@@ -8,11 +8,14 @@ import sqlalchemy as sa
 
 from app.errors import Unavailable
 from app.learning import Evidence, allocation_of, publish_allocation, read_evidence
+from app.quality import note_quality
 from app.roles import run_as_only_one
 from app.store import allocations, experiments
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.experiments import Experiment
+from monitoring.instruments import LEARNER_PASS
+from monitoring.meter import Meter
 
 __all__ = ["learn_once", "run"]
 
@@ -25,11 +28,14 @@ _REST = timedelta(seconds=1)
 # allocations in so long, one that moves no probability by this much waits for its turn: one in ten seconds.
 _MANY, _LATELY = 60, timedelta(minutes=10)
 _MATTERS = 0.001
+# P(best) of a thousand arms takes a tenth of a second; who watches it looks every 15 seconds or so.
+_MEASURE_EVERY = timedelta(seconds=10)
 
 
-def run(database: Database, *, interval_s: float, stop: threading.Event) -> None:
+def run(database: Database, *, interval_s: float, stop: threading.Event, meter: Meter) -> None:
     """Learns until `stop` is set."""
-    run_as_only_one(database, _LEARNER_LOCK, lambda: learn_pass(database), interval_s=interval_s, stop=stop)
+    work = _Learning(database, meter).once
+    run_as_only_one(database, _LEARNER_LOCK, work, interval_s=interval_s, stop=stop)
 
 
 def learn_pass(database: Database) -> int:
@@ -63,6 +69,24 @@ def learn_once(database: Database, key: str, now: datetime) -> bool:
             return False
         publish_allocation(connection, experiment, evidence, data_as_of=now, cause="learned")
         return True
+
+
+class _Learning:
+    """What the learner does, and when it measured what came of it last."""
+
+    def __init__(self, database: Database, meter: Meter) -> None:
+        self._database = database
+        self._meter = meter
+        self._measured_at: datetime | None = None
+
+    def once(self) -> None:
+        """A look at every experiment; now and then their figures."""
+        with self._meter.timing(LEARNER_PASS):
+            learn_pass(self._database)
+        now = datetime.now(UTC)
+        if self._measured_at is None or now - self._measured_at >= _MEASURE_EVERY:
+            self._measured_at = now
+            note_quality(self._database, self._meter, now)
 
 
 def _news(connection: sa.Connection, experiment: Experiment | None, now: datetime) -> Evidence | None:

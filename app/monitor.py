@@ -22,6 +22,8 @@ from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
 from app.store.targets import resolve
+from monitoring.instruments import MONITOR_PASS
+from monitoring.meter import Meter
 
 __all__ = ["compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
 
@@ -37,9 +39,14 @@ _GROWTH_EVERY = timedelta(hours=1)
 _COMPACTION_EVERY = timedelta(minutes=1)
 
 
-def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event) -> None:
+def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
     """Keeps house until `stop` is set."""
-    work = _Housekeeping(database, retention_days).once
+    housekeeping = _Housekeeping(database, retention_days)
+
+    def work() -> None:
+        with meter.timing(MONITOR_PASS):
+            housekeeping.once()
+
     run_as_only_one(database, _MONITOR_LOCK, work, interval_s=interval_s, stop=stop)
 
 

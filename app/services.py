@@ -20,11 +20,13 @@ from app.serving.journal import Batches, GroupCommit
 from app.serving.recovery import Kind, Recovery, encode
 from app.serving.spool import Spool
 from app.serving.verdicts import Verdict
+from app.serving.watching import LogWatch, note_state
 from app.settings import Settings
 from app.store.database import Database
 from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
+from monitoring.telemetry import Telemetry
 
 __all__ = ["Services"]
 
@@ -51,6 +53,7 @@ class Services:
     decisions: DurableLog[DecisionRow, DecisionRow]
     feedback: DurableLog[FeedbackEvent, Verdict]
     exposures: DurableLog[ExposureEvent, Verdict]
+    telemetry: Telemetry
     stopping: threading.Event
     together: Together
 
@@ -61,6 +64,7 @@ class Services:
         database_url: str,
         *,
         shard: int = 0,
+        telemetry: Telemetry | None = None,
         aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
         together: Together = lambda calls: [call() for call in calls],
     ) -> "Services":
@@ -70,9 +74,13 @@ class Services:
             settings: of this process.
             database_url: PostgreSQL.
             shard: the worker's slot, 0 to 32,767: the row of each counter that it increments.
+            telemetry: of this process; None: it has none.
             aside: runs a long computation so that it does not hold up requests.
             together: makes calls that mostly wait, some at a time, and returns what they return, in their order.
         """
+        telemetry = telemetry or Telemetry.none()
+        meter = telemetry.meter
+        of_decisions, of_feedback, of_exposures = (LogWatch(meter, log) for log in ("decision", "feedback", "exposure"))
         database = Database(database_url, name="croupier-web")
         health = Health()
         functions = PythonFunctions.from_setting(settings.python_recommenders)
@@ -94,37 +102,43 @@ class Services:
             keys=KeyRing(database),
             spool=spool,
             health=health,
-            recovery=Recovery(database, spool, health, kinds),
+            recovery=Recovery(database, spool, health, kinds, meter),
             decisions=DurableLog(
-                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s),
+                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s, watch=of_decisions.batch),
                 spooling,
                 encode=partial(encode, "decision"),
                 assumed=lambda row: row,
                 health=health,
+                watch=of_decisions.recorded,
             ),
             feedback=DurableLog(
-                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s),
+                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s, watch=of_feedback.batch),
                 spooling,
                 encode=partial(encode, "feedback"),
                 assumed=lambda _: Verdict(status="accepted"),
                 health=health,
+                watch=of_feedback.recorded,
             ),
             exposures=DurableLog(
-                GroupCommit(database, exposures.write, limit=limit, budget_s=budget_s),
+                GroupCommit(database, exposures.write, limit=limit, budget_s=budget_s, watch=of_exposures.batch),
                 spooling,
                 encode=partial(encode, "exposure"),
                 assumed=lambda _: Verdict(status="accepted"),
                 health=health,
+                watch=of_exposures.recorded,
             ),
+            telemetry=telemetry,
             stopping=threading.Event(),
             together=together,
         )
 
     def start(self) -> None:
-        """Starts what goes on in the background: refreshing allocations and keys, replaying the spool."""
+        """Starts what goes on in the background: refreshing allocations and keys, replaying the spool, telemetry."""
         threading.Thread(target=self._refresh_for_ever, name="refresh", daemon=True).start()
         recover = partial(self.recovery.run, self.stopping, interval_s=_RECOVER_EVERY_S)
         threading.Thread(target=recover, name="recovery", daemon=True).start()
+        self.telemetry.meter.ask(self._note_state)
+        self.telemetry.start()
 
     def close(self) -> None:
         """Records what is open and lets go of the database."""
@@ -134,6 +148,10 @@ class Services:
         self.exposures.close()
         self.spool.close()
         self.database.close()
+        self.telemetry.close()
+
+    def _note_state(self) -> None:
+        note_state(self.telemetry.meter, self.spool, self.health, self.allocations.refreshed_at)
 
     def _refresh_for_ever(self) -> None:
         while not self.stopping.is_set():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ConfigurationError
+from monitoring.tracing import SAMPLERS, SamplerName
 
 __all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "variable_of"]
 
@@ -31,6 +32,14 @@ def _setting(
 ) -> Any:  # noqa: ANN401 - a dataclass field stands for a value of the annotated type
     metadata = {"doc": doc, "read": read, "low": low, "high": high, "variable": variable}
     return field(default=default, metadata=metadata)
+
+
+def _switch(text: str) -> bool:
+    """On or off."""
+    known = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError("must be on or off")
+    return known[text.lower()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,41 @@ class Settings:
         None, "Which functions recommenders of kind `python` may call: targets, comma-separated. Unset: none."
     )
     log_level: str = _setting("info", "debug, info, warning or error.")
+    request_log: bool = _setting(
+        True,  # noqa: FBT003 - a default
+        "Whether each request is a line of the log, at level info.",
+        read=_switch,
+    )
+    metrics: bool = _setting(
+        True,  # noqa: FBT003 - a default
+        "Whether `/metrics` answers, for Prometheus.",
+        read=_switch,
+    )
+    otlp_endpoint: str | None = _setting(
+        None,
+        "An OpenTelemetry collector, as `http://collector:4318`: it gets traces, metrics and events over HTTP.",
+        variable="OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+    service_name: str = _setting("croupier", "The service's name at the collector.", variable="OTEL_SERVICE_NAME")
+    traces_sampler: SamplerName = _setting(
+        "parentbased_traceidratio", "Which requests are traced.", variable="OTEL_TRACES_SAMPLER"
+    )
+    traces_sampler_arg: float = _setting(
+        0.01,
+        "The share of requests that a `traceidratio` sampler traces.",
+        read=float,
+        low=0,
+        high=1,
+        variable="OTEL_TRACES_SAMPLER_ARG",
+    )
+    metric_export_interval_ms: int = _setting(
+        60_000,
+        "How often metrics go to the collector.",
+        read=int,
+        low=100,
+        high=3_600_000,
+        variable="OTEL_METRIC_EXPORT_INTERVAL",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, **overrides: object) -> "Settings":
@@ -147,6 +191,9 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     urls = _urls(values.get("alertmanager_urls"))
     if any(not url.startswith(("http://", "https://")) for url in urls):
         faults.append(f"CROUPIER_ALERTMANAGER_URLS={','.join(urls)!r}: each must start with http:// or https://")
+    sampler = values.get("traces_sampler", SAMPLERS[0])
+    if sampler not in SAMPLERS:
+        faults.append(f"OTEL_TRACES_SAMPLER={sampler!r}: must be one of {', '.join(SAMPLERS)}")
     return faults
 
 

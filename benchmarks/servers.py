@@ -15,10 +15,11 @@ from app.embedded import EmbeddedPostgres
 from app.store.database import Database
 from app.store.migrate import migrate
 from benchmarks import wrk
+from tests.collecting import collector
 from tests.running import ADMIN_KEY, Api, running_service, until
 
 _ROOT = Path(__file__).parents[1]
-CROUPIER, BARE, OBVIOUS = (f"http://127.0.0.1:{port}" for port in (8310, 8311, 8312))
+CROUPIER, BARE, OBVIOUS, SILENT, TELLING = (f"http://127.0.0.1:{port}" for port in range(8310, 8315))
 DECISION = {"experiment": "bench", "unit": "user-1", "k": 10, "context": {"device": "ios"}}
 _ITEMS = [str(i) for i in range(10)]
 EXPERIMENT = {"arms": [{"key": a, "recommender": {"kind": "static", "items": _ITEMS}} for a in "ab"]}
@@ -41,7 +42,10 @@ def croupier(folder: Path) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[str]:
-    """Croupier, the bare view and the obvious service, each with two workers, on one PostgreSQL; yields its URL."""
+    """Croupier, the bare view and the obvious service, each with two workers, on one PostgreSQL; yields its URL.
+
+    Of Croupier there are two more web servers: one without any telemetry, and one with every kind.
+    """
     postgres = EmbeddedPostgres(folder)
     url = postgres.start().replace("postgresql+psycopg2://", "postgresql://")
     environment = {
@@ -56,16 +60,35 @@ def servers(folder: Path) -> Iterator[str]:
         "OPENBLAS_NUM_THREADS": "1",
     }
     commands = [[sys.executable, "-m", "app.cli", "up"], _gunicorn("bare", BARE), _gunicorn("obvious", OBVIOUS)]
-    processes = [subprocess.Popen(command, env=environment, cwd=_ROOT) for command in commands]
-    try:
-        _prepare(url)
-        yield url
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
-        postgres.stop()
+    with collector() as receiver, (folder / "requests.log").open("wb") as log:
+        telling = {
+            "CROUPIER_LOG_LEVEL": "info",
+            "CROUPIER_REQUEST_LOG": "on",
+            "CROUPIER_METRICS": "on",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        }
+        processes = [subprocess.Popen(command, env=environment, cwd=_ROOT) for command in commands]
+        try:
+            _until_ready(CROUPIER, "/readyz")  # it has migrated the database
+            silent = _web(SILENT, folder) | {"CROUPIER_METRICS": "off"}
+            command = [sys.executable, "-m", "app.cli", "web"]
+            processes.append(subprocess.Popen(command, env=environment | silent, cwd=_ROOT))
+            of_telling = environment | _web(TELLING, folder) | telling
+            processes.append(subprocess.Popen(command, env=of_telling, cwd=_ROOT, stderr=log))
+            _prepare(url)
+            yield url
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(30)
+            postgres.stop()
+
+
+def _web(url: str, folder: Path) -> dict[str, str]:
+    port = url.rpartition(":")[2]
+    return {"CROUPIER_PORT": port, "CROUPIER_DATA_DIR": str(folder / port)}
 
 
 def _gunicorn(name: str, url: str) -> list[str]:
@@ -78,10 +101,8 @@ def _gunicorn(name: str, url: str) -> list[str]:
 def _prepare(database_url: str) -> None:
     """The experiment, and the obvious service's table."""
     api = Api(CROUPIER, wrk.KEY)
-    until(lambda: _answers(api, "/readyz"), "Croupier to be ready")
-    for url in (BARE, OBVIOUS):
-        other = Api(url, None)
-        until(lambda other=other: _answers(other, "/alive"), f"{url} to answer")  # type: ignore[misc]
+    for url, path in ((SILENT, "/readyz"), (TELLING, "/readyz"), (BARE, "/alive"), (OBVIOUS, "/alive")):
+        _until_ready(url, path)
     api.put("/v1/experiments/bench", EXPERIMENT).ok()
     connection = psycopg2.connect(database_url)
     with connection, connection.cursor() as cursor:
@@ -90,6 +111,12 @@ def _prepare(database_url: str) -> None:
             " unit text, arm text, propensity float8, at timestamptz DEFAULT now())"
         )
     connection.close()
+
+
+def _until_ready(url: str, path: str) -> None:
+    api = Api(url, None)
+    until(lambda: _answers(api, path), f"{url} to be ready")
+    api.close()
 
 
 def some_decisions() -> list[str]:

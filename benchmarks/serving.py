@@ -19,7 +19,7 @@ import psycopg2
 
 from benchmarks import wrk
 from benchmarks.results import save
-from benchmarks.servers import BARE, CROUPIER, DECISION, OBVIOUS, servers, some_decisions
+from benchmarks.servers import BARE, CROUPIER, DECISION, OBVIOUS, SILENT, TELLING, servers, some_decisions
 from benchmarks.wrk import Run
 
 _ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -43,6 +43,11 @@ class Claim:
         return value <= self.required if self.at_most else value >= self.required
 
 
+def _telling_over_silent(r: Round) -> float:
+    """Measured in the order silent, telling, telling, silent: what drifts meanwhile counts for neither."""
+    return (r["telling 1"].rate + r["telling 2"].rate) / (r["silent 1"].rate + r["silent 2"].rate)
+
+
 _CLAIMS = (
     Claim("decisions/s ÷ bare, 32 connections", lambda r: r["decide 32"].rate / r["bare 32"].rate, 0.5, 0.75),
     Claim("decisions/s ÷ bare, 128 connections", lambda r: r["decide 128"].rate / r["bare 128"].rate, 0.7, 0.85),
@@ -57,6 +62,7 @@ _CLAIMS = (
     Claim("p99 at half the peak ÷ bare's", lambda r: r["half"].p99 / r["bare half"].p99, 4.0, 2.0, at_most=True),
     Claim("feedback events/s ÷ bare, single", lambda r: r["feedback"].rate / r["bare 32"].rate, 0.4, 0.6),
     Claim("feedback events/s ÷ bare, bulk of 1,000", lambda r: 1000 * r["bulk"].rate / r["bare 32"].rate, 2.0, 4.0),
+    Claim("decisions/s with all telemetry ÷ without any", _telling_over_silent, 0.9, 0.97),
     Claim("batch of 100: decisions/s ÷ single", lambda r: 100 * r["batch"].rate / r["decide 32"].rate, 5.0, 9.0),
 )
 
@@ -95,6 +101,8 @@ def _round(folder: Path, database_url: str, ids: list[str]) -> Round:
     for connections in (1, 32, 128):
         r[f"bare {connections}"] = measure(BARE, single, connections)
         r[f"decide {connections}"] = measure(CROUPIER, single, connections)
+    for run, url in (("silent 1", SILENT), ("telling 1", TELLING), ("telling 2", TELLING), ("silent 2", SILENT)):
+        r[run] = measure(url, single, 32)
     r["obvious 32"] = measure(OBVIOUS, single, 32)
     r["insert"] = _insert_and_commit(database_url)
     # 32 connections that each wait between two requests make half of the peak's rate.

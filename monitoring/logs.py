@@ -3,10 +3,16 @@
 import json
 import logging
 import sys
+import time
+from collections import deque
 from datetime import UTC, datetime
-from typing import Final
+from typing import IO, Final
 
-__all__ = ["configure"]
+import msgspec
+
+from monitoring.tracing import CURRENT, Request
+
+__all__ = ["RequestLog", "configure"]
 
 # Attributes that every record has; the others were given as `extra`.
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
@@ -26,6 +32,9 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line.update((k, v) for k, v in record.__dict__.items() if k not in _STANDARD)
+        request = CURRENT.get()
+        if request is not None:
+            line["trace_id"] = request.trace_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
@@ -43,3 +52,67 @@ def configure(level: str, *, role: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+class _RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request's line; without what it does not have."""
+
+    at: str
+    level: str
+    role: str
+    logger: str
+    message: str
+    method: str
+    route: str
+    status: int
+    duration_ms: float
+    trace_id: str
+    span_id: str | None = None
+    experiment: str | None = None
+
+
+class RequestLog:
+    """One line a request, of the same shape as the other logs: gathered, and written with the next tick.
+
+    `logging` would cost a request ten times as much.
+    """
+
+    def __init__(self, role: str, stream: IO[str]) -> None:
+        self._role = role
+        self._stream = stream
+        self._noted: deque[bytes] = deque()
+        self._encode = msgspec.json.Encoder().encode
+        self._second = (0, "")  # the last whole second, and its name: naming it takes longer than all else
+
+    def add(self, request: Request, route: str, status: int, duration: float) -> None:
+        """Notes a request that has been answered; `duration` is in seconds."""
+        line = _RequestLine(
+            self._now(),
+            "info",
+            self._role,
+            "request",
+            f"{request.method} {route} {status}",
+            request.method,
+            route,
+            status,
+            round(duration * 1000, 3),
+            request.trace_id,
+            None if request.span is None else f"{request.span.get_span_context().span_id:016x}",
+            request.experiment,
+        )
+        self._noted.append(self._encode(line))
+
+    def write(self) -> None:
+        """Writes what was noted."""
+        lines = [self._noted.popleft() for _ in range(len(self._noted))]
+        if lines:
+            self._stream.write(b"\n".join(lines).decode() + "\n")
+            self._stream.flush()
+
+    def _now(self) -> str:
+        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        known, name = self._second
+        if second != known:
+            name = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (second, name)
+        return f"{name}.{rest // 1_000_000:03d}+00:00"

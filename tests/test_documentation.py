@@ -40,6 +40,7 @@ from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
 from bandits.posteriors import REWARD_MODELS
 from monitoring.alert_rules import DEFAULT_RULES, AnyRule
+from monitoring.instruments import INSTRUMENTS
 
 _REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
@@ -99,6 +100,15 @@ def test_each_endpoint_is_documented_with_its_scope() -> None:
         scope = getattr(app.view_functions[rule.endpoint], "scope", "nobody") or "open"
         expected |= {f"| `{method} {path}` | {scope} |" for method in (rule.methods or set()) - _IMPLIED_METHODS}
     assert set(re.findall(r"^\| `[A-Z]+ /[^`]*` \| \w+ \|", _REFERENCE, re.MULTILINE)) == expected
+
+
+def test_the_table_of_instruments_is_documented() -> None:
+    """Each instrument stands in the table with kind, unit, labels and meaning, and nothing else does."""
+    expected = {
+        f"| `{i.name}` | {i.kind} | `{i.unit}` | {', '.join(f'`{label}`' for label in i.labels) or '–'} | {i.help} |"
+        for i in INSTRUMENTS
+    }
+    assert set(re.findall(r"^\| `[a-z_.]+` \| (?:counter|gauge|histogram) \|.*$", _REFERENCE, re.MULTILINE)) == expected
 
 
 def test_each_reason_for_quarantine_is_documented() -> None:

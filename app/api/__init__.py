@@ -13,6 +13,7 @@ from app.api import (
     feedback,
     health,
     items,
+    metrics,
     overrides,
     problems,
     quarantine,
@@ -41,6 +42,7 @@ _RESOURCES = (
     alert_rules,
     alert_channels,
     health,
+    metrics,
 )
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
@@ -61,4 +63,5 @@ def install(app: Flask, services: Services) -> None:
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
-    app.wsgi_app = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)  # type: ignore[method-assign]
+    fast = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)
+    app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]

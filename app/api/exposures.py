@@ -31,8 +31,8 @@ def take_exposures(services: Services, data: bytes) -> EventAnswer | dict[str, l
     """Records confirmed exposures; returns once they are safe."""
     if "exposures" in decode_shape(data, dict[str, Raw]):
         bodies = decode_shape(data, BulkExposures).exposures
-        return take_many(services.exposures, bodies, lambda one: _event_of(services, one))
-    return take_one(services.exposures, _event_of(services, data))
+        return take_many(services.exposures, bodies, lambda one: _event_of(services, one), services.telemetry.meter)
+    return take_one(services.exposures, _event_of(services, data), services.telemetry.meter)
 
 
 def _event_of(services: Services, data: bytes | Raw) -> ExposureEvent:

@@ -13,6 +13,7 @@ from app.api.codec import encode
 from app.api.http import key_of
 from app.auth import Scope
 from app.services import Services
+from monitoring.requests import ROUTE
 
 if TYPE_CHECKING:  # these exist for type checkers only
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,6 +58,7 @@ class FastRoutes:
         usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
         if route is None or not usual or not 0 <= length <= self._largest_body:
             return self._otherwise(environ, start_response)
+        environ[ROUTE] = environ["PATH_INFO"]
         try:
             self._services.keys.authorise(key_of(environ), route.scope)
             content = encode(route.handle(self._services, environ["wsgi.input"].read(length)))

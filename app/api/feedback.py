@@ -35,8 +35,8 @@ def take_feedback(services: Services, data: bytes) -> EventAnswer | dict[str, li
     """Records feedback; returns once it is safe."""
     if "events" in decode_shape(data, dict[str, Raw]):
         bodies = decode_shape(data, BulkFeedback).events
-        return take_many(services.feedback, bodies, lambda one: _event_of(services, one))
-    return take_one(services.feedback, _event_of(services, data))
+        return take_many(services.feedback, bodies, lambda one: _event_of(services, one), services.telemetry.meter)
+    return take_one(services.feedback, _event_of(services, data), services.telemetry.meter)
 
 
 def _event_of(services: Services, data: bytes | Raw) -> FeedbackEvent:

@@ -9,6 +9,7 @@ from app.api.codec import decode, encode
 from app.auth import Scope
 from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted
 from app.services import Services
+from monitoring.requests import ROUTE
 
 __all__ = [
     "actor",
@@ -53,6 +54,8 @@ def open_to_all(view: View) -> View:
 
 def authorise() -> None:
     """Runs before each view: closed by default, so a view that was not marked lets nobody in."""
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.rule
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None:
         return  # no such path: Flask answers 404

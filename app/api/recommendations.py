@@ -22,6 +22,7 @@ from app.services import Services
 from app.serving.allocations import Served
 from app.serving.decide import decide, items_of
 from app.serving.durability import Durability
+from app.serving.watching import note_decisions
 from app.store.decisions import DecisionRow
 
 __all__ = ["blueprint", "recommend", "recommend_batch"]
@@ -57,7 +58,7 @@ def post_recommendations() -> Response:
 def recommend(services: Services, data: bytes) -> RecommendationAnswer:
     """Chooses an arm and returns its items."""
     asked = _asked(services, data)
-    (recorded,), durability = _record(services, [_decide(asked)])
+    (recorded,), durability = _record(services, [_decide(services, asked)])
     return _answer(asked.wanted, recorded, durability)
 
 
@@ -82,15 +83,15 @@ def recommend_batch(services: Services, data: bytes) -> dict[str, list[Recommend
 
 def _decide_all(services: Services, asked: Mapping[int, _Asked]) -> list[tuple[int, DecisionRow | CroupierError]]:
     """Decides each request: most one after the other, then together those that may wait for a recommender outside."""
-    at_once = [(index, _try(one)) for index, one in asked.items() if not one.served.waits]
+    at_once = [(index, _try(services, one)) for index, one in asked.items() if not one.served.waits]
     waiting = [index for index, one in asked.items() if one.served.waits]
-    outcomes = services.together([partial(_try, asked[index]) for index in waiting])
+    outcomes = services.together([partial(_try, services, asked[index]) for index in waiting])
     return [*at_once, *zip(waiting, outcomes, strict=True)]
 
 
-def _try(asked: _Asked) -> DecisionRow | CroupierError:
+def _try(services: Services, asked: _Asked) -> DecisionRow | CroupierError:
     try:
-        return _decide(asked)
+        return _decide(services, asked)
     except CroupierError as error:
         return error
 
@@ -119,7 +120,7 @@ def _asked(services: Services, data: bytes | msgspec.Raw) -> _Asked:
     return _Asked(wanted, served, _id_of(services, wanted), started)
 
 
-def _decide(asked: _Asked) -> DecisionRow:
+def _decide(services: Services, asked: _Asked) -> DecisionRow:
     """The decision that a request asks for, not yet recorded."""
     wanted = asked.wanted
     return decide(
@@ -129,6 +130,7 @@ def _decide(asked: _Asked) -> DecisionRow:
         k=wanted.k,
         context=wanted.context,
         started=asked.started,
+        meter=services.telemetry.meter,
     )
 
 
@@ -142,9 +144,10 @@ def _id_of(services: Services, wanted: RecommendationRequest) -> UUID:
 
 def _record(services: Services, rows: Sequence[DecisionRow]) -> tuple[Sequence[DecisionRow], Durability]:
     """Waits until rows are safe, unless all their experiments are content with less."""
-    if all(services.allocations.find(row.experiment).specification.ack == "queued" for row in rows):
-        return services.decisions.queue(rows)
-    return services.decisions.record(rows)
+    queued = all(services.allocations.find(row.experiment).specification.ack == "queued" for row in rows)
+    recorded, durability = services.decisions.queue(rows) if queued else services.decisions.record(rows)
+    note_decisions(services.telemetry, recorded)
+    return recorded, durability
 
 
 def _answer(wanted: RecommendationRequest, row: DecisionRow, durability: Durability) -> RecommendationAnswer:

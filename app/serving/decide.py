@@ -12,10 +12,13 @@ import msgspec
 from app.errors import Conflict
 from app.recommenders import Item, Query, Recommendation, RecommenderFailed
 from app.serving.allocations import Served
+from app.serving.watching import note_recommender
 from app.specification import start_of_bucket
 from app.store import decisions as store
 from app.store.database import Cursor
 from app.store.decisions import DecisionRow
+from monitoring.meter import Meter
+from monitoring.tracing import trace_id_now
 
 __all__ = ["Choice", "DecisionWriter", "choose", "decide", "items_of"]
 
@@ -59,7 +62,14 @@ def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
 
 
 def decide(
-    served: Served, *, decision_id: UUID, unit: str, k: int, context: dict[str, Any], started: float
+    served: Served,
+    *,
+    decision_id: UUID,
+    unit: str,
+    k: int,
+    context: dict[str, Any],
+    started: float,
+    meter: Meter | None = None,
 ) -> DecisionRow:
     """One decision, ready for the journal.
 
@@ -70,14 +80,18 @@ def decide(
         k: how many items at most, 1 to 500.
         context: as the client sent it.
         started: `time.perf_counter()` when the request arrived.
+        meter: is told how long the recommender took.
 
     Raises:
         Conflict: the experiment is not being served.
     """
     choice = choose(served, unit, decision_id)
     query = Query(unit=unit, context=context, k=k, seed=decision_id.int & 0xFFFFFFFFFFFFFFFF)
+    asked = time.perf_counter()
     recommendation, served_arm = _recommend(served, choice.arm, query)
     fallen_back = served_arm != choice.arm
+    if meter is not None:
+        note_recommender(meter, served.key, served.arms[choice.arm].key, asked, answered=not fallen_back)
     now = datetime.now(UTC)
     return DecisionRow(
         decision_id=decision_id,
@@ -99,6 +113,7 @@ def decide(
         latency_ms=(time.perf_counter() - started) * 1000,
         awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
         repeated=True if served.specification.assignment == "unit" else None,
+        trace_id=trace_id_now(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, Literal, TypeVar
 
@@ -27,6 +28,7 @@ class DurableLog(Generic[Row, Result]):
         encode: a row as a record of the spool.
         assumed: the result that a spooled row is answered with.
         health: shared by the logs of a process.
+        watch: told of each call: its rows, `time.perf_counter()` when it began, the durability or "failed".
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class DurableLog(Generic[Row, Result]):
         encode: Callable[[Row], bytes],
         assumed: Callable[[Row], Result],
         health: Health,
+        watch: Callable[[int, float, str], None] | None = None,
     ) -> None:
         self._database = database
         self._spool = spool
         self._encode = encode
         self._assumed = assumed
         self._health = health
+        self._watch = watch
         self._queued: set[threading.Thread] = set()
 
     def record(self, rows: Sequence[Row]) -> tuple[Sequence[Result], Durability]:
@@ -54,15 +58,14 @@ class DurableLog(Generic[Row, Result]):
         Raises:
             Unavailable: neither the database nor the spool took them.
         """
-        if not self._health.away:
-            try:
-                return self._database.commit(rows), "committed"
-            except Unavailable as error:
-                if not self._health.away:
-                    log.warning("spooling: %s", error)
-                self._health.away = True
-        self._spool.commit([self._encode(row) for row in rows])
-        return [self._assumed(row) for row in rows], "spooled"
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            results, durability = self._record(rows)
+            outcome = durability
+        finally:
+            if self._watch:
+                self._watch(len(rows), began, outcome)
+        return results, durability
 
     def queue(self, rows: Sequence[Row]) -> tuple[Sequence[Result], Durability]:
         """Records rows soon, without waiting for it: what a killed process had queued is lost."""
@@ -76,6 +79,17 @@ class DurableLog(Generic[Row, Result]):
         for thread in list(self._queued):
             thread.join(5)
         self._database.close()
+
+    def _record(self, rows: Sequence[Row]) -> tuple[Sequence[Result], Durability]:
+        if not self._health.away:
+            try:
+                return self._database.commit(rows), "committed"
+            except Unavailable as error:
+                if not self._health.away:
+                    log.warning("spooling: %s", error)
+                self._health.away = True
+        self._spool.commit([self._encode(row) for row in rows])
+        return [self._assumed(row) for row in rows], "spooled"
 
     def _record_queued(self, rows: Sequence[Row]) -> None:
         try:

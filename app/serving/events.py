@@ -128,5 +128,5 @@ def _verdict(outcome: Event | Rejection | None, new: set[tuple[Hashable, ...]]) 
         return Verdict(status="unmatched")
     if outcome.key in new:
         new.remove(outcome.key)
-        return Verdict(status="accepted")
-    return Verdict(status="duplicate")
+        return Verdict(status="accepted", matched=outcome)
+    return Verdict(status="duplicate", matched=outcome)

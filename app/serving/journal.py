@@ -5,6 +5,7 @@ one in batches as large as the commits are slow.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -43,10 +44,19 @@ class Batches(Generic[Row, Result]):
         write: writes rows, all or none, and returns the result of each, in order.
         limit: most rows in one batch; one caller's rows are never split.
         budget_s: how long a caller waits, seconds.
+        watch: told of each batch: its rows, "committed" or "failed", seconds.
     """
 
-    def __init__(self, write: Callable[[Sequence[Row]], Sequence[Result]], *, limit: int, budget_s: float) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Row]], Sequence[Result]],
+        *,
+        limit: int,
+        budget_s: float,
+        watch: Callable[[int, str, float], None] | None = None,
+    ) -> None:
         self._write_rows = write
+        self._watch = watch
         self._limit = limit
         self._budget_s = budget_s
         self._open: deque[_Submission[Row, Result]] = deque()
@@ -116,7 +126,7 @@ class Batches(Generic[Row, Result]):
     def _settle(self, batch: list[_Submission[Row, Result]]) -> None:
         """Writes a batch and gives every caller its results. A row that cannot be written fails alone."""
         try:
-            results = self._write_rows([row for submission in batch for row in submission.rows])
+            results = self._write_watched([row for submission in batch for row in submission.rows])
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers, not to this loop
             self._settle_failure(batch, error)
             return
@@ -125,6 +135,16 @@ class Batches(Generic[Row, Result]):
             end = start + len(submission.rows)
             submission.settle(results[start:end])
             start = end
+
+    def _write_watched(self, rows: Sequence[Row]) -> Sequence[Result]:
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            results = self._write_rows(rows)
+            outcome = "committed"
+        finally:
+            if self._watch:
+                self._watch(len(rows), outcome, time.perf_counter() - began)
+        return results
 
     def _settle_failure(self, batch: list[_Submission[Row, Result]], error: Exception) -> None:
         if len(batch) > 1 and not isinstance(error, Unavailable):
@@ -146,6 +166,7 @@ class GroupCommit(Batches[Row, Result]):
         write: writes rows, in one transaction, and returns the result of each, in order.
         limit: most rows in one batch; one caller's rows are never split.
         budget_s: how long a caller, and a statement, may take, seconds.
+        watch: told of each batch, as above.
     """
 
     def __init__(
@@ -155,8 +176,9 @@ class GroupCommit(Batches[Row, Result]):
         *,
         limit: int,
         budget_s: float,
+        watch: Callable[[int, str, float], None] | None = None,
     ) -> None:
-        super().__init__(self._write_again_if_lost, limit=limit, budget_s=budget_s)
+        super().__init__(self._write_again_if_lost, limit=limit, budget_s=budget_s, watch=watch)
         self._database = database
         self._write = write
         self._connection: DriverConnection | None = None

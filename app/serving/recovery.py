@@ -16,6 +16,8 @@ from app.serving.spool import Spool, read_records
 from app.store import quarantine
 from app.store.database import Cursor, Database, DriverConnection, is_away, is_transient
 from app.store.quarantine import Entry
+from monitoring.instruments import SPOOL_EVENTS
+from monitoring.meter import Meter
 
 __all__ = ["Kind", "Recovery", "encode"]
 
@@ -49,13 +51,22 @@ class Recovery:
         spool: where they wait.
         health: set when the database answers again.
         kinds: by the word that `encode` was given.
+        meter: counts what is replayed.
     """
 
-    def __init__(self, database: Database, spool: Spool, health: Health, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        spool: Spool,
+        health: Health,
+        kinds: Mapping[str, Kind],
+        meter: Meter | None = None,
+    ) -> None:
         self._database = database
         self._spool = spool
         self._health = health
         self._kinds = kinds
+        self._meter = meter or Meter(enabled=False)
 
     def run(self, stop: threading.Event, *, interval_s: float) -> None:
         """Recovers what there is to recover, every `interval_s` seconds until `stop` is set."""
@@ -90,6 +101,7 @@ class Recovery:
             for kind, records in itertools.groupby(read_records(path), key=_kind_of):
                 while batch := list(itertools.islice(records, _BATCH)):
                     self._write(connection, kind, batch, path)
+                    self._meter.add(SPOOL_EVENTS, (kind if kind in self._kinds else "unknown", "replayed"), len(batch))
                     count += len(batch)
         finally:
             connection.close()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from app.store.events import Event
+
 __all__ = ["Reason", "Rejection", "Status", "Verdict"]
 
 Status = Literal["accepted", "duplicate", "unmatched", "rejected"]
@@ -25,3 +27,4 @@ class Verdict:
 
     status: Status
     rejection: Rejection | None = None
+    matched: Event | None = None  # the event with its decision, if it fits it

@@ -35,10 +35,10 @@ class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payload: Any
     latency_ms: float
     awaits_confirmation: bool | None = None  # true: it counts as an exposure only once that is confirmed
+    trace_id: str | None = None  # of the request, 32 hexadecimal digits
     repeated: bool | None = None  # true: of sticky assignment; written as false if it is the unit's first choice
 
 
-_COLUMNS = ", ".join(DecisionRow.__struct_fields__)
 _KEPT = ", ".join(name for name in DecisionRow.__struct_fields__ if name != "repeated")
 
 # $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it
@@ -59,7 +59,7 @@ WITH incoming AS (
 ), first AS (
     SELECT decision_id FROM drawn JOIN placed USING (experiment, epoch, unit)
 ), inserted AS (
-    INSERT INTO decisions ({_COLUMNS})
+    INSERT INTO decisions ({_KEPT}, repeated)
     SELECT {_KEPT}, repeated AND decision_id NOT IN (SELECT decision_id FROM first) FROM incoming ORDER BY decision_id
     ON CONFLICT (decision_id) DO NOTHING
     RETURNING decision_id, experiment, epoch, allocation, arm, served_arm, bucket, repeated IS TRUE AS repeated,

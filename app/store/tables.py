@@ -152,6 +152,7 @@ decisions = sa.Table(
     sa.Column("payload", JSONB, nullable=True),
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
     sa.Column("awaits_confirmation", sa.Boolean, nullable=True),  # true: it counts once its exposure is confirmed
+    _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
     sa.Column("repeated", sa.Boolean, nullable=True),  # of sticky assignment: not the unit's first choice in the epoch
     postgresql_partition_by=_BY_ID,
 )

@@ -2,6 +2,9 @@
 
 import gc
 import os
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any
 
 import gevent
 import psycopg2.extensions
@@ -14,9 +17,10 @@ from app import create_app
 from app.errors import ConfigurationError
 from app.services import Services
 from app.settings import WORKER_SLOT, Settings
+from app.telemetry import telemetry_of
 from monitoring.logs import configure
 
-__all__ = ["build", "wait_with_gevent"]
+__all__ = ["build", "together", "wait_with_gevent"]
 
 # A database that hangs, or whose packets are dropped, keeps no timeout of its own, and libpq's are not kept in this
 # mode. Longer than the longest statement of a web worker that does its work.
@@ -36,7 +40,8 @@ def build() -> Flask:
         settings,
         settings.database_url,
         shard=int(os.environ[WORKER_SLOT]),
-        together=lambda calls: Pool(_TOGETHER).map(lambda call: call(), calls),
+        telemetry=telemetry_of(settings, "web"),
+        together=together,
         aside=gevent.get_hub().threadpool.apply,  # a thread of the system's: gevent's own would not let others run
     )
     app = create_app(services)
@@ -45,6 +50,12 @@ def build() -> Flask:
     gc.freeze()
     services.start()
     return app
+
+
+def together(calls: Sequence[Callable[[], Any]]) -> Sequence[Any]:
+    """Makes calls that mostly wait, some at a time; each knows the request that it belongs to, as its caller does."""
+    here = [(copy_context(), call) for call in calls]  # a context can be entered once only
+    return Pool(_TOGETHER).map(lambda one: one[0].run(one[1]), here)
 
 
 def wait_with_gevent(connection: psycopg2.extensions.connection) -> None:

@@ -16,6 +16,7 @@ from app.store import allocations
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from bandits.thompson import ThompsonSampling
+from monitoring.meter import Meter
 from tests.app.building import (
     EAGER,
     EXPLICIT,
@@ -265,7 +266,11 @@ def learners(*databases: Database) -> Iterator[list[threading.Event]]:
     """A running learner for each database; the events stop them."""
     stops = [threading.Event() for _ in databases]
     threads = [
-        threading.Thread(target=learner.run, args=(database,), kwargs={"interval_s": 0.03, "stop": stop})
+        threading.Thread(
+            target=learner.run,
+            args=(database,),
+            kwargs={"interval_s": 0.03, "stop": stop, "meter": Meter(enabled=False)},
+        )
         for database, stop in zip(databases, stops, strict=True)
     ]
     for thread in threads:

@@ -13,7 +13,6 @@ from app.learning import read_counts
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter, decide
 from app.serving.feedback import FeedbackWriter
-from app.serving.verdicts import Verdict
 from app.specification import Arm, ArmState, Specification
 from app.store import experiments as store
 from app.store.database import Database, cursor_of
@@ -65,7 +64,7 @@ def reward(database: Database, rows: list[DecisionRow]) -> None:
     with database.transaction() as connection:
         writer = FeedbackWriter(shard=1)
         verdicts = writer.write(cursor_of(connection), [event(row) for row in rows])
-    assert verdicts == [Verdict(status="accepted")] * len(rows)
+    assert [verdict.status for verdict in verdicts] == ["accepted"] * len(rows)
 
 
 def learned(database: Database, key: str) -> dict[str, int]:

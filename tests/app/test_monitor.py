@@ -19,6 +19,7 @@ from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from app.store.tables import PARTITIONED
+from monitoring.meter import Meter
 from tests.app.building import (
     decision,
     disagreements,
@@ -263,7 +264,9 @@ def test_a_running_monitor_makes_partitions_and_matches(home: Database) -> None:
     rows = [decision() for _ in range(2)]
     stop = threading.Event()
     thread = threading.Thread(
-        target=monitor.run, args=(home,), kwargs={"interval_s": 0.03, "retention_days": 30, "stop": stop}
+        target=monitor.run,
+        args=(home,),
+        kwargs={"interval_s": 0.03, "retention_days": 30, "stop": stop, "meter": Meter(enabled=False)},
     )
     thread.start()
     try:

@@ -34,10 +34,10 @@ def test_defaults_lie_within_their_limits() -> None:
 
 
 def test_every_setting_has_a_variable_of_its_own_and_a_text() -> None:
-    """Variables are CROUPIER_ and the field's name, except DATABASE_URL, which other tools use too."""
+    """Variables are CROUPIER_ and the field's name, except DATABASE_URL and OTEL_*, which other tools use too."""
     assert len(FIELDS) == len(fields(Settings))
     for name, field in FIELDS.items():
-        assert name in {"DATABASE_URL", f"CROUPIER_{field.name.upper()}"}
+        assert name in {"DATABASE_URL", f"CROUPIER_{field.name.upper()}"} or name.startswith("OTEL_")
         assert field.metadata["doc"].endswith(".")
 
 
