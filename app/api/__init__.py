@@ -5,6 +5,7 @@ from flask import Flask
 from app.api import (
     arms,
     decisions,
+    evaluations,
     experiments,
     exposures,
     feedback,
@@ -28,6 +29,7 @@ _RESOURCES = (
     exposures,
     quarantine,
     experiments,
+    evaluations,
     arms,
     overrides,
     items,
