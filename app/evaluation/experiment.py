@@ -79,7 +79,10 @@ def evaluate_experiment(
         question = _question(experiment, arms, now, since=wanted.since, named=_named(wanted))
         rows = store.newest(connection, question, [arm.key for arm in arms], most=_MOST_ROWS, patience_s=_PATIENCE_S)
     if rows.oldest is None:
-        raise Conflict(f"No decision of experiment {key!r} counts and is mature since {question.since.isoformat()}")
+        where = f"in the part that was read within {_PATIENCE_S:g} s" if rows.cut else "yet"
+        raise Conflict(
+            f"No decision of experiment {key!r} counts and is mature {where}; try later, or an earlier `since`"
+        )
 
     def compute() -> EvaluationReport:
         log = _log(rows, arms)

@@ -127,7 +127,7 @@ def newest(
         pieces += [piece] * (piece.n > 0)
         found += piece.n
         width, end = _next_width(width, time.monotonic() - began - passed), start
-    return _joined(pieces, cut=end > first)
+    return _joined(pieces, cut=end > first or found == most)
 
 
 def stream(connection: sa.Connection, question: Question) -> Iterator[Sequence[sa.RowMapping]]:
