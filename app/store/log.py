@@ -20,7 +20,7 @@ _ID_MARGIN = timedelta(days=1)
 # is read fast: one of a busy service must not keep others waiting, and a quiet year must not take 8,760 statements.
 _FIRST_SLICE, _LONGEST_SLICE = timedelta(hours=1), timedelta(days=32)
 _FAST_S, _SLOW_S = 0.5, 2.0
-_PIECE = 5_000
+_PIECE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,22 +130,27 @@ def newest(
     return _joined(pieces, cut=end > first or found == most)
 
 
-def stream(connection: sa.Connection, question: Question) -> Iterator[Sequence[sa.RowMapping]]:
-    """All decisions, whether or not they count, in the order of their ids, in pieces."""
-    yield from _pieces(connection, _EVERYTHING, question)
+def stream(connection: sa.Connection, question: Question, *, size: int = _PIECE) -> Iterator[Sequence[sa.RowMapping]]:
+    """All decisions, whether or not they count, in the order of their ids, in pieces of `size`."""
+    yield from _pieces(connection, _EVERYTHING, question, size)
 
 
-def stream_counted(connection: sa.Connection, question: Question) -> Iterator[Sequence[sa.RowMapping]]:
+def stream_counted(
+    connection: sa.Connection, question: Question, *, size: int = _PIECE
+) -> Iterator[Sequence[sa.RowMapping]]:
     """Arm, propensity, reward and moment of the decisions that count, in the order of their ids, in pieces."""
-    yield from _pieces(connection, _COUNTED, question)
+    yield from _pieces(connection, _COUNTED, question, size)
 
 
-def _pieces(connection: sa.Connection, query: sa.TextClause, question: Question) -> Iterator[Sequence[sa.RowMapping]]:
+def _pieces(
+    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
+) -> Iterator[Sequence[sa.RowMapping]]:
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     values = _parameters(question, question.since - _ID_MARGIN, question.until + _ID_MARGIN)
-    options = {"stream_results": True, "yield_per": _PIECE}
-    yield from connection.execute(query, values, execution_options=options).mappings().partitions()
+    # A cursor of the server's: memory holds one piece.
+    options = {"stream_results": True, "yield_per": size}
+    yield from connection.execute(query, values, execution_options=options).mappings().partitions(size)
 
 
 def _parameters(question: Question, start: datetime, end: datetime) -> dict[str, Any]:

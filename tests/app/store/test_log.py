@@ -62,7 +62,13 @@ def test_rows_come_in_the_order_of_time(database: Database, at: datetime) -> Non
     with database.transaction() as connection:
         counted = [row for piece in stream_counted(connection, question(at)) for row in piece]
         assert [row["propensity"] for row in counted] == found.propensity.tolist()
-        assert sum(len(piece) for piece in stream(connection, question(at))) == 30
+
+
+def test_a_stream_comes_in_pieces(database: Database, at: datetime) -> None:
+    """So that memory holds one piece of a log of any length."""
+    with database.transaction() as connection:
+        assert [len(piece) for piece in stream(connection, question(at), size=7)] == [7, 7, 7, 7, 2]
+        assert [len(piece) for piece in stream_counted(connection, question(at), size=20)] == [20, 10]
 
 
 @pytest.mark.parametrize("most", [1, 7, 29])
