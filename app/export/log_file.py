@@ -92,10 +92,10 @@ def _watch(written: Iterator[tuple[int, datetime]], question: Question, name: st
     count = 0
     columns = (TextColumn(name, markup=False), BarColumn(), TextColumn("{task.fields[rows]} rows"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        whole = (question.until - question.since).total_seconds()
+        whole = int((question.until - question.since).total_seconds())
         task = progress.add_task("", total=whole, rows="0")
         for rows, decided_at in written:
             count += rows
-            progress.update(task, completed=(decided_at - question.since).total_seconds(), rows=f"{count:,}")
+            progress.update(task, completed=int((decided_at - question.since).total_seconds()), rows=f"{count:,}")
         progress.update(task, completed=whole)
     return count
