@@ -22,6 +22,7 @@ from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
+from app.export import export_log, export_options
 from app.loading import load_items
 from app.replay import (
     HeadlineOptions,
@@ -171,6 +172,15 @@ def verify() -> None:
     if found:
         sys.exit(1)
     click.echo("All statistics equal the fold of the log")
+
+
+@main.command()
+@export_options
+def export(*, experiment: str, form: str, output: Path, since: datetime | None, until: datetime | None) -> None:
+    """Writes the decisions of EXPERIMENT, and what came of them, into a file."""
+    with _database(Settings.from_environment()) as database:
+        count = export_log(database, experiment, form, output, since=since, until=until)
+    click.echo(f"{output} holds {count:,} decisions")
 
 
 @main.group()

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from app.auth import KeyRing
 from app.errors import Unavailable
-from app.recommenders import Catalogue, PythonFunctions
+from app.recommenders import PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
@@ -28,10 +28,11 @@ from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from monitoring.telemetry import Telemetry
 
-__all__ = ["Services"]
+__all__ = ["Aside", "Services"]
 
 log = logging.getLogger(__name__)
 
+Aside: TypeAlias = Callable[[Callable[[], Any]], Any]
 Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
 
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
@@ -55,6 +56,7 @@ class Services:
     exposures: DurableLog[ExposureEvent, Verdict]
     telemetry: Telemetry
     stopping: threading.Event
+    aside: Aside
     together: Together
 
     @classmethod
@@ -65,7 +67,7 @@ class Services:
         *,
         shard: int = 0,
         telemetry: Telemetry | None = None,
-        aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+        aside: Aside = lambda compute: compute(),
         together: Together = lambda calls: [call() for call in calls],
     ) -> "Services":
         """Connects the parts; nothing runs yet.
@@ -129,6 +131,7 @@ class Services:
             ),
             telemetry=telemetry,
             stopping=threading.Event(),
+            aside=aside,
             together=together,
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 
 from bandits.policy import Policy, allocate
-from bandits.posteriors import REWARD_MODELS
+from bandits.posteriors import REWARD_MODELS, RewardModel
 from bandits.statistics import ArmStatistics, FloatArray
 
 __all__ = ["Learned", "OneArm", "Shares", "Target", "Uniform"]
@@ -130,18 +130,26 @@ class Learned:
 
     Attributes:
         policy: any of `bandits.policy.POLICIES`.
-        reward_model: kind of reward, one of `bandits.posteriors.REWARD_MODELS`; its default prior is used.
+        reward_model: kind of reward, one of `bandits.posteriors.REWARD_MODELS`.
+        bounds: of the rewards, where the kind has them.
+        priors: prior of each arm that the policy knows, by key; None: it knows all of the log, with the default prior.
+        inactive: keys of arms that it knows and must not play.
 
     Raises:
-        ValueError: there is no such reward model.
+        ValueError: there is no such reward model, or it does not have these bounds.
     """
 
     policy: Policy
     reward_model: str = "bernoulli"
+    bounds: tuple[float, float] | None = None
+    priors: Mapping[str, Any] | None = None
+    inactive: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.reward_model not in REWARD_MODELS:
             raise ValueError(f"reward model {self.reward_model!r} is unknown; there are {', '.join(REWARD_MODELS)}")
+        if self.bounds is not None:
+            REWARD_MODELS[self.reward_model].within(self.bounds)
 
     @property
     def label(self) -> str:
@@ -155,19 +163,31 @@ class Learned:
 
     def probabilities(self, arms: Sequence[str], outside: Sequence[ArmStatistics]) -> FloatArray:
         """See `Target.probabilities`."""
-        self.policy.check(arms, self.reward_model)
-        return np.stack([self._allocation(arms, statistics) for statistics in outside])
+        known = tuple(arms if self.priors is None else self.priors)
+        self.policy.check(known, self.reward_model)
+        lacking = sorted(set(known) - set(arms))
+        if lacking:
+            raise ValueError(f"{lacking[0]!r} is no arm of the log; the arms are {_listed(arms)}")
+        places = np.array([arms.index(arm) for arm in known])
+        found = np.zeros((len(outside), len(arms)))
+        found[:, places] = [self._allocation(known, statistics.select(places)) for statistics in outside]
+        return found
+
+    @property
+    def _model(self) -> RewardModel:
+        model = REWARD_MODELS[self.reward_model]
+        return model if self.bounds is None else model.within(self.bounds)
 
     def _allocation(self, arms: Sequence[str], statistics: ArmStatistics) -> FloatArray:
-        model = REWARD_MODELS[self.reward_model]
-        priors = [msgspec.convert({}, model.prior)] * len(arms)
+        model = self._model
+        default = msgspec.convert({}, model.prior)
         return allocate(
             self.policy,
             arms=arms,
             statistics=statistics,
-            posterior=model.posterior(statistics, priors),
+            posterior=model.posterior(statistics, [(self.priors or {}).get(arm, default) for arm in arms]),
             mature=statistics.n,
-            active=np.ones(len(arms), dtype=bool),
+            active=[arm not in self.inactive for arm in arms],
         ).probabilities
 
 

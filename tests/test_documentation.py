@@ -21,9 +21,12 @@ from app.api.schemas import (
     RecommendationRequest,
     SilenceRequest,
 )
+from app.cli import export
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
+from app.evaluation.experiment import EvaluationRequest, ExperimentEvaluation
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
+from app.export import obp, parquet
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, SampleRatioReport
@@ -70,6 +73,8 @@ _SHAPES = (
     WarmStart,
     ItemRequest,
     EvaluationReport,
+    EvaluationRequest,
+    ExperimentEvaluation,
     LogReport,
     OverlapReport,
     EstimateReport,
@@ -146,6 +151,13 @@ def test_each_option_of_evaluate_is_documented() -> None:
 def test_each_option_of_simulate_is_documented() -> None:
     """Every option and every scenario stands on the page."""
     words = [*(parameter.opts[0] for parameter in simulate_command.params), *SCENARIOS]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_and_column_of_export_is_documented() -> None:
+    """Every option, and every column of both formats, stands on the page."""
+    words = [*(parameter.opts[0] for parameter in export.params if parameter.name != "experiment"), *obp.HEADER]
+    words += parquet.schema(["{metric}"]).names
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 

@@ -1,6 +1,6 @@
 """Allocations: numbered, immutable, kept as history. The experiment's row points at the one in force."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.store.tables import allocations, experiments
 
-__all__ = ["AllocationRecord", "find", "history", "publish"]
+__all__ = ["AllocationRecord", "find", "history", "probabilities_of", "publish"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,16 @@ def find(connection: sa.Connection, experiment: str, number: int) -> AllocationR
     query = sa.select(allocations).where(allocations.c.experiment == experiment, allocations.c.number == number)
     row = connection.execute(query).mappings().first()
     return AllocationRecord(**row) if row else None
+
+
+def probabilities_of(
+    connection: sa.Connection, experiment: str, numbers: Iterable[int]
+) -> dict[int, Mapping[str, float]]:
+    """The probabilities of all arms, by the numbers of some allocations."""
+    query = sa.select(allocations.c.number, allocations.c.probabilities).where(
+        allocations.c.experiment == experiment, allocations.c.number.in_(numbers)
+    )
+    return dict(connection.execute(query).all())
 
 
 def history(

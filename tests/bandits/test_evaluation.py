@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +17,7 @@ from bandits.log import FoldStatistics, Log, arm_means
 from bandits.logged_rows import Rows
 from bandits.off_policy import dr, ips, sndr, snips
 from bandits.overlap import Overlap
+from bandits.posteriors import REWARD_MODELS
 from bandits.statistics import ArmStatistics
 from bandits.targets import Learned, OneArm, Shares, Target, Uniform
 from bandits.thompson import ThompsonSampling
@@ -55,6 +57,29 @@ def test_estimates_find_the_truth(target: Target, truth: float) -> None:
         # Thompson sampling leaves 1 % for each of the others.
         assert abs(estimate.value - truth) < 5.5 * estimate.standard_error + 0.004, name
         assert 0 < estimate.standard_error < 0.02, name
+
+
+def test_a_policy_may_know_its_arms() -> None:
+    """Only those it knows are dealt, from their own priors; never one that is not active."""
+    model = REWARD_MODELS["bernoulli"]
+    usual = msgspec.convert({}, model.prior)
+    sure = msgspec.convert({"alpha": 1e9, "beta": 1.0}, model.prior)
+    outside = FoldStatistics.of(simulated(3), 5).outside
+    policy = ThompsonSampling(warm_up=0)
+
+    def dealt(**parts: Any) -> list[float]:
+        found: list[float] = Learned(policy, **parts).probabilities(ARMS, outside).mean(axis=0).tolist()
+        return found
+
+    assert np.argmax(dealt()) == 1
+    assert np.argmax(dealt(priors={"c": sure, "b": usual, "a": usual})) == 2
+    assert dealt(priors={"c": usual, "a": usual})[1] == 0
+    assert dealt(priors=dict.fromkeys(ARMS, usual), inactive=frozenset({"b"}))[1] == 0
+    with pytest.raises(ValueError, match="'d' is no arm of the log"):
+        dealt(priors={"d": usual})
+    with pytest.raises(ValueError, match="bounds"):
+        Learned(policy, "bernoulli", bounds=(0.0, 1.0))
+    Learned(policy, "bounded", bounds=(-1.0, 1.0))
 
 
 def test_tables_by_fold_give_what_whole_arrays_give() -> None:

@@ -1,0 +1,188 @@
+"""Decisions with what came of them: the log that off-policy evaluation and researchers read."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from app.ids import first_id_at
+
+__all__ = ["LoggedRows", "Question", "newest", "stream", "stream_counted"]
+
+# A client-made id may be this much older than its decision, or newer: clocks differ.
+_ID_MARGIN = timedelta(days=1)
+# Ids are in the order of time, so the newest rows are looked for in slices of time from the end. A slice grows while it
+# is read fast: one of a busy service must not keep others waiting, and a quiet year must not take 8,760 statements.
+_FIRST_SLICE, _LONGEST_SLICE = timedelta(hours=1), timedelta(days=32)
+_FAST_S, _SLOW_S = 0.5, 2.0
+_PIECE = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which decisions of an experiment are asked for, and when one of them counts.
+
+    A decision counts when the policy learns from it: from epoch `epoch` on, learnable, exposed, and in a bucket that
+    starts no later than `mature_bucket`. The reward is its outcome, or `default` if nothing came; where `default` is
+    None it counts only with an outcome.
+    """
+
+    experiment: str
+    metric: str
+    default: float | None
+    epoch: int
+    mature_bucket: datetime
+    since: datetime  # decisions made then or later
+    until: datetime  # decisions made before
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoggedRows:
+    """n decisions that count, in the order of their ids.
+
+    Attributes:
+        action: index of the chosen arm, shape (n,).
+        propensity: shape (n,).
+        reward: shape (n,).
+        oldest: when the first of them was made; None without rows.
+        cut: whether there may be older ones that were not read.
+    """
+
+    action: npt.NDArray[np.intp]
+    propensity: npt.NDArray[np.float64]
+    reward: npt.NDArray[np.float64]
+    oldest: datetime | None
+    cut: bool
+
+
+# The ranges of ids are written into the statement by the driver, so partitions are pruned when it is planned.
+_DECIDED = """
+    SELECT d.*, o.value AS outcome,
+           coalesce(CASE WHEN d.awaits_confirmation THEN x.bucket ELSE d.bucket END <= :mature_bucket, false) AS mature
+    FROM decisions d
+    LEFT JOIN exposures x
+        ON x.decision_id = d.decision_id AND x.decision_id >= :first AND x.decision_id < :end
+    LEFT JOIN outcomes o
+        ON o.decision_id = d.decision_id AND o.decision_id >= :first AND o.decision_id < :end
+        AND o.metric = :metric
+    WHERE d.experiment = :experiment AND d.decision_id >= :first AND d.decision_id < :end
+        AND d.decided_at >= :since AND d.decided_at < :until
+"""
+_ROWS = f"""
+WITH decided AS ({_DECIDED}), rows AS (
+    SELECT *, CASE WHEN mature THEN coalesce(outcome, CAST(:default AS float8)) END AS reward,
+           learnable AND mature AND epoch >= :epoch AND (outcome IS NOT NULL OR CAST(:default AS float8) IS NOT NULL)
+               AS counts
+    FROM decided
+)
+"""
+# Columns come as the bytes of numpy's arrays: a row at a time, half a million would hold up other requests for seconds.
+_NEWEST = sa.text(
+    _ROWS
+    + """
+SELECT count(*) AS n, min(decided_at) AS oldest,
+       string_agg(int4send(array_position(CAST(:arms AS text[]), arm) - 1), '' ORDER BY decision_id DESC) AS action,
+       string_agg(float8send(propensity), '' ORDER BY decision_id DESC) AS propensity,
+       string_agg(float8send(reward), '' ORDER BY decision_id DESC) AS reward
+FROM (SELECT * FROM rows WHERE counts ORDER BY decision_id DESC LIMIT :room) newest
+"""
+)
+_COUNTED = sa.text(_ROWS + "SELECT arm, propensity, reward, decided_at FROM rows WHERE counts ORDER BY decision_id")
+_EVERYTHING = sa.text(
+    _ROWS
+    + """
+SELECT decision_id::text AS decision_id, decided_at, unit, context::text AS context, arm, served_arm, propensity,
+       allocation, epoch, reason, learnable, items, mature, counts, reward,
+       (SELECT jsonb_object_agg(of_any.metric, of_any.value) FROM outcomes of_any
+        WHERE of_any.decision_id = rows.decision_id) AS outcomes
+FROM rows ORDER BY decision_id
+"""
+)
+
+
+def newest(
+    connection: sa.Connection, question: Question, arms: Sequence[str], *, most: int, patience_s: float
+) -> LoggedRows:
+    """The newest decisions that count.
+
+    Args:
+        connection: where to read.
+        question: which ones.
+        arms: keys of all arms that the experiment ever had.
+        most: how many at most.
+        patience_s: no slice is begun after so long; what was found by then is the answer.
+    """
+    pieces: list[sa.Row[Any]] = []
+    found, began = 0, time.monotonic()
+    first, end, width = question.since - _ID_MARGIN, question.until + _ID_MARGIN, _FIRST_SLICE
+    while end > first and found < most and (passed := time.monotonic() - began) < patience_s:
+        start = max(first, end - width)
+        values = _parameters(question, start, end) | {"arms": list(arms), "room": most - found}
+        piece = connection.execute(_NEWEST, values).one()
+        pieces += [piece] * (piece.n > 0)
+        found += piece.n
+        width, end = _next_width(width, time.monotonic() - began - passed), start
+    return _joined(pieces, cut=end > first or found == most)
+
+
+def stream(connection: sa.Connection, question: Question, *, size: int = _PIECE) -> Iterator[Sequence[sa.RowMapping]]:
+    """All decisions, whether or not they count, in the order of their ids, in pieces of `size`."""
+    yield from _pieces(connection, _EVERYTHING, question, size)
+
+
+def stream_counted(
+    connection: sa.Connection, question: Question, *, size: int = _PIECE
+) -> Iterator[Sequence[sa.RowMapping]]:
+    """Arm, propensity, reward and moment of the decisions that count, in the order of their ids, in pieces."""
+    yield from _pieces(connection, _COUNTED, question, size)
+
+
+def _pieces(
+    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
+) -> Iterator[Sequence[sa.RowMapping]]:
+    # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
+    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    values = _parameters(question, question.since - _ID_MARGIN, question.until + _ID_MARGIN)
+    # A cursor of the server's: memory holds one piece.
+    options = {"stream_results": True, "yield_per": size}
+    yield from connection.execute(query, values, execution_options=options).mappings().partitions(size)
+
+
+def _parameters(question: Question, start: datetime, end: datetime) -> dict[str, Any]:
+    return {
+        "experiment": question.experiment,
+        "metric": question.metric,
+        "default": question.default,
+        "epoch": question.epoch,
+        "mature_bucket": question.mature_bucket,
+        "since": question.since,
+        "until": question.until,
+        "first": str(first_id_at(start)),
+        "end": str(first_id_at(end)),
+    }
+
+
+def _next_width(width: timedelta, took_s: float) -> timedelta:
+    if took_s < _FAST_S:
+        return min(2 * width, _LONGEST_SLICE)
+    return width / 2 if took_s > _SLOW_S else width
+
+
+def _joined(pieces: Sequence[sa.Row[Any]], *, cut: bool) -> LoggedRows:
+    """The pieces in the order of ids, the oldest first."""
+
+    def column(name: str, kind: str) -> npt.NDArray[Any]:
+        return np.frombuffer(b"".join(bytes(getattr(piece, name)) for piece in pieces), kind)[::-1]
+
+    return LoggedRows(
+        action=column("action", ">i4").astype(np.intp),  # PostgreSQL sends the most significant byte first
+        propensity=column("propensity", ">f8").astype(np.float64),
+        reward=column("reward", ">f8").astype(np.float64),
+        oldest=min((piece.oldest for piece in pieces), default=None),
+        cut=cut,
+    )
