@@ -76,6 +76,7 @@ def decide(
     """
     choice = choose(served, unit, decision_id)
     query = Query(unit=unit, context=context, k=k, seed=decision_id.int & 0xFFFFFFFFFFFFFFFF)
+    shadow = served.shadow if choice.reason in _LEARNABLE else None
     recommendation, served_arm = _recommend(served, choice.arm, query)
     fallen_back = served_arm != choice.arm
     now = datetime.now(UTC)
@@ -98,6 +99,7 @@ def decide(
         payload=recommendation.payload,
         latency_ms=(time.perf_counter() - started) * 1000,
         awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
+        shadow_arm=None if shadow is None else shadow.choose(unit, decision_id.bytes),
     )
 
 

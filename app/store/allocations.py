@@ -26,6 +26,7 @@ class AllocationRecord:
     evidence: Mapping[str, Mapping[str, float]]  # the statistics it was made from
     data_as_of: datetime
     created_at: datetime
+    shadow: Mapping[str, Any] | None  # "declared": as the specification has it; "probabilities": what it gives each arm
 
 
 def find(connection: sa.Connection, experiment: str, number: int) -> AllocationRecord | None:

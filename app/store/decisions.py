@@ -35,6 +35,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     payload: Any
     latency_ms: float
     awaits_confirmation: bool | None = None  # true: it counts as an exposure only once that is confirmed
+    shadow_arm: str | None = None  # the shadow policy's choice, which changes nothing
 
 
 # $1: rows as JSON, $2: shard. One statement, so one round trip and one commit. A retried id is not inserted, so it

@@ -110,6 +110,7 @@ allocations = sa.Table(
     sa.Column("evidence", JSONB, nullable=False),  # n, sum and sum of squares by arm that it was made from
     _moment("data_as_of"),
     _moment_now("created_at"),
+    sa.Column("shadow", JSONB(none_as_null=True), nullable=True),  # the shadow policy as declared, and what it gives
 )
 
 decisions = sa.Table(
@@ -133,6 +134,7 @@ decisions = sa.Table(
     sa.Column("payload", JSONB, nullable=True),
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
     sa.Column("awaits_confirmation", sa.Boolean, nullable=True),  # true: it counts once its exposure is confirmed
+    _text("shadow_arm", nullable=True),  # the shadow policy's choice; null: it had none to make
     postgresql_partition_by=_BY_ID,
 )
 
