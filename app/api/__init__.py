@@ -14,6 +14,7 @@ from app.api import (
     problems,
     quarantine,
     recommendations,
+    shadow,
 )
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
@@ -30,6 +31,7 @@ _RESOURCES = (
     experiments,
     arms,
     overrides,
+    shadow,
     items,
     decisions,
     health,

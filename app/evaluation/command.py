@@ -11,7 +11,8 @@ from rich.console import Console
 from app.errors import InvalidInput
 from app.evaluation.columns import Columns
 from app.evaluation.reading import read_log
-from app.evaluation.report import EvaluationReport, notes, report, table
+from app.evaluation.report import EvaluationReport, report
+from app.evaluation.table import notes, table
 from app.evaluation.targets import target_of
 from bandits.evaluation import ESTIMATORS, FOLDS, evaluate_log
 from bandits.interval_methods import Bootstrap, ConfidenceSequence, IntervalMethod, Normal

@@ -1,15 +1,13 @@
-"""An evaluation as JSON, and as a table to read."""
+"""An evaluation as JSON."""
 
 from msgspec import Struct
-from rich import box
-from rich.table import Table
 
 from bandits.estimates import Estimate
 from bandits.evaluation import Evaluation
 from bandits.log import Log
 from bandits.overlap import Overlap
 
-__all__ = ["EstimateReport", "EvaluationReport", "LogReport", "OverlapReport", "notes", "report", "table"]
+__all__ = ["EstimateReport", "EvaluationReport", "LogReport", "OverlapReport", "report"]
 
 
 class LogReport(Struct, frozen=True, kw_only=True):
@@ -75,31 +73,6 @@ def report(log: Log, evaluation: Evaluation) -> EvaluationReport:
     )
 
 
-def table(answer: EvaluationReport) -> Table:
-    """A row for the log itself and one for each estimator."""
-    drawn = Table(
-        title=f"Mean reward of {answer.target}",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    drawn.add_column("estimator", no_wrap=True)
-    for heading in ("value", "error", f"{100 * answer.level:.4g} % from", "to", "rows worth", "max weight"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    log = answer.log
-    drawn.add_row("(the log)", _number(log.mean), "", *map(_number, log.interval), f"{log.rows:,}", "")
-    for name, estimate in answer.estimates.items():
-        drawn.add_row(name, *_cells(estimate))
-    return drawn
-
-
-def notes(answer: EvaluationReport) -> list[str]:
-    """Warnings, and why estimates are missing; each reason once."""
-    reasons = dict.fromkeys(answer.unavailable.values())
-    return [*(f"No estimate: {reason}" for reason in reasons), *(f"Doubtful: {doubt}" for doubt in answer.warnings)]
-
-
 def _overlap(overlap: Overlap) -> OverlapReport:
     return OverlapReport(
         effective_sample_size=overlap.effective_sample_size,
@@ -119,20 +92,3 @@ def _estimate(estimate: Estimate) -> EstimateReport:
         effective_sample_size=estimate.effective_sample_size,
         max_weight=estimate.max_weight,
     )
-
-
-def _cells(estimate: EstimateReport | None) -> list[str]:
-    if estimate is None:
-        return ["–"] * 6
-    worth = estimate.effective_sample_size
-    return [
-        _number(estimate.value),
-        _number(estimate.standard_error),
-        *map(_number, estimate.interval),
-        "–" if worth is None else f"{worth:,.0f}",
-        _number(estimate.max_weight),
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.4g}"
