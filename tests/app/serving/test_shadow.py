@@ -1,4 +1,4 @@
-"""The shadow policy in a web worker: it chooses by its own shares, independently, and the live choice stays the same."""
+"""The shadow policy in a web worker: it chooses by its own shares, and the live choice stays the same."""
 
 import time
 from collections import Counter
