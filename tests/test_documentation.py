@@ -27,7 +27,8 @@ from app.reports import ArmReport, Outcomes
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
-from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
+from app.shadow import ShadowReport, ShadowShare
+from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
 from app.store.tables import quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
@@ -53,6 +54,9 @@ _SHAPES = (
     Override,
     PinRequest,
     WarmStart,
+    Shadow,
+    ShadowReport,
+    ShadowShare,
     ItemRequest,
     EvaluationReport,
     LogReport,

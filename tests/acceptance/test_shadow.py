@@ -3,7 +3,6 @@
 import math
 import random
 import time
-from collections.abc import Mapping
 from statistics import NormalDist, fmean
 from typing import Any
 
@@ -57,10 +56,10 @@ def shadow_of(api: Api, key: str, query: str = "") -> dict[str, Any]:
     return found
 
 
-def raw(stored: Database, key: str) -> list[tuple[str, str, float, float, Mapping[str, float], Mapping[str, float]]]:
+def raw(stored: Database, key: str) -> list[tuple[Any, ...]]:
     """Arm, shadow arm, propensity, reward, live and shadow probabilities of each decision."""
     with stored.transaction() as connection:
-        return [row._tuple() for row in connection.execute(sa.text(_LOG), {"key": key})]
+        return [tuple(row) for row in connection.execute(sa.text(_LOG), {"key": key})]
 
 
 def test_matches_and_shares_are_those_of_the_log(api: Api, stored: Database, mature: str) -> None:
