@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from app.auth import KeyRing
 from app.errors import Unavailable
-from app.recommenders import Catalogue, PythonFunctions
+from app.recommenders import PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
@@ -26,10 +26,11 @@ from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 
-__all__ = ["Services"]
+__all__ = ["Aside", "Services"]
 
 log = logging.getLogger(__name__)
 
+Aside: TypeAlias = Callable[[Callable[[], Any]], Any]
 Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
 
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
@@ -52,6 +53,7 @@ class Services:
     feedback: DurableLog[FeedbackEvent, Verdict]
     exposures: DurableLog[ExposureEvent, Verdict]
     stopping: threading.Event
+    aside: Aside
     together: Together
 
     @classmethod
@@ -61,7 +63,7 @@ class Services:
         database_url: str,
         *,
         shard: int = 0,
-        aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
+        aside: Aside = lambda compute: compute(),
         together: Together = lambda calls: [call() for call in calls],
     ) -> "Services":
         """Connects the parts; nothing runs yet.
@@ -117,6 +119,7 @@ class Services:
                 health=health,
             ),
             stopping=threading.Event(),
+            aside=aside,
             together=together,
         )
 

@@ -1,6 +1,6 @@
 """How the shadow policy of an experiment compares with the live one: what it chose, and what it would have earned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -69,7 +69,13 @@ class _Beside:
 
 
 def shadow_report(
-    database: Database, key: str, now: datetime, *, since: datetime | None = None, level: float = 0.95
+    database: Database,
+    key: str,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+    level: float = 0.95,
+    aside: Callable[[Callable[[], ShadowReport]], ShadowReport] = lambda compute: compute(),
 ) -> ShadowReport:
     """How the shadow policy compares with the live one, since it is declared as it is.
 
@@ -79,6 +85,7 @@ def shadow_report(
         now: which decisions are mature is judged by it.
         since: only exposures from then on.
         level: of the intervals, between 0 and 1.
+        aside: runs a long computation so that it does not hold up requests.
 
     Raises:
         NotFound: there is no such experiment, or it has no shadow.
@@ -103,7 +110,7 @@ def shadow_report(
     if beside is None:
         missing = ("match_rate", "expected_match_rate", "log", "overlap", *(f"estimates/{name}" for name in ESTIMATORS))
         return replace(empty, unavailable=dict.fromkeys((f"#/{name}" for name in missing), "no mature decision yet"))
-    return _with_value(_with_matches(empty, beside), beside, experiment.specification)
+    return aside(lambda: _with_value(_with_matches(empty, beside), beside, experiment.specification))
 
 
 def _read(

@@ -19,4 +19,8 @@ blueprint = Blueprint("shadow", __name__)
 def get_shadow(key: str) -> Response:
     """How often the two agree, and what the shadow would have earned."""
     level = number("level", 0.95, low=0.01, high=0.9999)
-    return reply(shadow_report(services().database, key, datetime.now(UTC), since=moment("since"), level=level))
+    parts = services()
+    report = shadow_report(
+        parts.database, key, datetime.now(UTC), since=moment("since"), level=level, aside=parts.aside
+    )
+    return reply(report)

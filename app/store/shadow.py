@@ -1,6 +1,6 @@
 """Reads what a shadow policy is judged by: its decisions beside the live ones, and both policies' probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,7 @@ ORDER BY a.number
 
 # A client's own decision id may be as old as this when it is used.
 _OLDEST_ID = timedelta(days=1)
+_PIECE = 5_000
 
 
 def declared_since(connection: sa.Connection, experiment: str, declared: Any) -> tuple[int, datetime] | None:  # noqa: ANN401 - JSON
@@ -112,8 +113,11 @@ def shadowed_decisions(connection: sa.Connection, question: ShadowQuestion, limi
         "mature_bucket": question.mature_bucket,
         "limit": limit,
     }
-    found = [tuple(row) for row in connection.execute(_DECISIONS, parameters)]
-    columns = np.array(found, dtype=np.float64).reshape(-1, 5).T
+    pieces = (
+        np.array([tuple(row) for row in piece], dtype=np.float64)
+        for piece in _streamed(connection, _DECISIONS, parameters)
+    )
+    columns = np.concatenate([np.empty((0, 5)), *pieces]).T
     allocation, live, shadow = columns[:3].astype(np.intp)
     return ShadowedDecisions(allocation=allocation, live=live, shadow=shadow, propensity=columns[3], value=columns[4])
 
@@ -126,10 +130,19 @@ def probabilities(
     Returns:
         Those of the numbers that are found, ascending, shape (m,), and the two tables, shape (m, n_arms) each.
     """
-    found = []
+    found: list[int] = []
     both = np.empty((2, numbers.size, len(arms)))
     parameters = {"experiment": experiment, "numbers": numbers.tolist(), "arms": list(arms)}
-    for index, (number, live, shadow) in enumerate(connection.execute(_PROBABILITIES, parameters)):
-        found.append(number)
-        both[0, index], both[1, index] = live, shadow
+    for piece in _streamed(connection, _PROBABILITIES, parameters):
+        for number, *policies in piece:
+            both[:, len(found)] = policies
+            found.append(number)
     return np.array(found, dtype=np.intp), both[0, : len(found)], both[1, : len(found)]
+
+
+def _streamed(
+    connection: sa.Connection, query: sa.TextClause, parameters: dict[str, Any]
+) -> Iterator[Sequence[sa.Row[Any]]]:
+    """The result in pieces: between them a web worker answers others."""
+    options = {"yield_per": _PIECE}
+    yield from connection.execute(query, parameters, execution_options=options).partitions()
