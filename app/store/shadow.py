@@ -134,8 +134,8 @@ def probabilities(
     both = np.empty((2, numbers.size, len(arms)))
     parameters = {"experiment": experiment, "numbers": numbers.tolist(), "arms": list(arms)}
     for piece in _streamed(connection, _PROBABILITIES, parameters):
-        for number, *policies in piece:
-            both[:, len(found)] = policies
+        for number, live, shadow in piece:
+            both[:, len(found)] = live, shadow
             found.append(number)
     return np.array(found, dtype=np.intp), both[0, : len(found)], both[1, : len(found)]
 
