@@ -2,18 +2,20 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from app.errors import Unavailable
-from app.learning import Evidence, allocation_of, publish_allocation, read_evidence
+from app.learning import Evidence, allocation_of, publish_allocation, read_evidence, shadow_of
 from app.quality import note_quality
 from app.roles import run_as_only_one
 from app.store import allocations, experiments
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.experiments import Experiment
+from bandits.policy import Allocation
 from monitoring.instruments import LEARNER_PASS
 from monitoring.meter import Meter
 
@@ -108,9 +110,16 @@ def _news(connection: sa.Connection, experiment: Experiment | None, now: datetim
 
 
 def _moves(experiment: Experiment, evidence: Evidence, current: AllocationRecord) -> bool:
-    """Whether the evidence changes an arm's probability by enough to matter."""
-    proposed = allocation_of(experiment.specification, evidence).as_mapping()
-    return any(abs(p - current.probabilities.get(arm, 0.0)) >= _MATTERS for arm, p in proposed.items())
+    """Whether the evidence changes an arm's probability, live or of the shadow, by enough to matter."""
+    specification = experiment.specification
+    if _differ(allocation_of(specification, evidence), current.probabilities):
+        return True
+    shadow = shadow_of(specification, evidence)
+    return shadow is not None and (current.shadow is None or _differ(shadow, current.shadow["probabilities"]))
+
+
+def _differ(proposed: Allocation, current: Mapping[str, float]) -> bool:
+    return any(abs(p - current.get(arm, 0.0)) >= _MATTERS for arm, p in proposed.as_mapping().items())
 
 
 def _is_busy(connection: sa.Connection, current: AllocationRecord, now: datetime) -> bool:

@@ -1,18 +1,20 @@
 """From counted statistics to belief and allocation: shared by the learner, changes of configuration and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from app.specification import Specification, bucket_width, priors_of
+from app.specification import Arm, Specification, bucket_width, priors_of
 from app.store import allocations
 from app.store.experiments import Experiment
 from app.store.statistics import ArmCounts, DecayedCounts, arm_counts, decayed_counts
-from bandits.policy import Allocation, allocate
+from bandits.policy import Allocation, Policy, allocate
 from bandits.posteriors import Posterior
 from bandits.statistics import ArmStatistics
 
@@ -25,6 +27,7 @@ __all__ = [
     "read_counts",
     "read_evidence",
     "read_remembered",
+    "shadow_of",
     "start_of",
 ]
 
@@ -141,13 +144,25 @@ def start_of(specification: Specification) -> npt.NDArray[np.float64] | None:
 
 def allocation_of(specification: Specification, evidence: Evidence) -> Allocation:
     """What the policy makes of the evidence."""
+    return _allocation(specification, evidence, specification.policy, lambda arm: arm.state == "active")
+
+
+def shadow_of(specification: Specification, evidence: Evidence) -> Allocation | None:
+    """What the shadow policy makes of the same evidence; None: there is none."""
+    shadow = specification.shadow
+    return None if shadow is None else _allocation(specification, evidence, shadow.policy, shadow.plays)
+
+
+def _allocation(
+    specification: Specification, evidence: Evidence, policy: Policy, plays: Callable[[Arm], bool]
+) -> Allocation:
     return allocate(
-        specification.policy,
+        policy,
         arms=evidence.arms,
         statistics=evidence.statistics,
         posterior=evidence.posterior,
         mature=evidence.mature,
-        active=[arm.state == "active" for arm in specification.arms],
+        active=[plays(arm) for arm in specification.arms],
         start=start_of(specification),
     )
 
@@ -172,9 +187,18 @@ def publish_allocation(
         "evidence": evidence.as_mapping(),
         "means": dict(zip(evidence.arms, evidence.posterior.mean.tolist(), strict=True)),
         "data_as_of": data_as_of,
+        "shadow": _shadow_record(experiment.specification, evidence),
     }
     allocations.publish(connection, values)
     return number
+
+
+def _shadow_record(specification: Specification, evidence: Evidence) -> dict[str, Any] | None:
+    """As it was declared, so that its decisions are not taken for another's, and its probabilities."""
+    allocation = shadow_of(specification, evidence)
+    if allocation is None:
+        return None
+    return {"declared": msgspec.to_builtins(specification.shadow), "probabilities": allocation.as_mapping()}
 
 
 def _remembered_from(specification: Specification, now: datetime) -> datetime:

@@ -33,10 +33,11 @@ from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, Sample
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
+from app.shadow import ShadowReport, ShadowShare
 from app.simulation.command import simulate_command
 from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
-from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, WarmStart
+from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
 from app.store.tables import alert_channels, alert_silences, alerts, quarantine
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
@@ -71,6 +72,9 @@ _SHAPES = (
     ChannelRequest,
     *get_args(AnyRule),
     WarmStart,
+    Shadow,
+    ShadowReport,
+    ShadowShare,
     ItemRequest,
     EvaluationReport,
     EvaluationRequest,

@@ -19,6 +19,7 @@ from app.api import (
     problems,
     quarantine,
     recommendations,
+    shadow,
     silences,
 )
 from app.api.fast import FastRoute, FastRoutes
@@ -37,6 +38,7 @@ _RESOURCES = (
     evaluations,
     arms,
     overrides,
+    shadow,
     items,
     decisions,
     alerts,

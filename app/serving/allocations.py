@@ -18,6 +18,7 @@ from app.recommenders import Answerer, Catalogue, PythonFunctions, Sources
 from app.serving.failures import FailureLog
 from app.serving.health import Health
 from app.serving.overrides import Overrides
+from app.serving.shadow import Shadow
 from app.specification import Arm, Specification, State, bucket_width
 from app.store import experiments, items, partitions
 from app.store.allocations import AllocationRecord
@@ -56,6 +57,7 @@ class Served:
     probabilities: tuple[float, ...]
     cumulative: tuple[float, ...]
     race: StickyRace | None  # for sticky assignment
+    shadow: Shadow | None
     bucket_s: float
     answerers: tuple[Answerer, ...]  # each arm's recommender, prepared
     failures: FailureLog
@@ -220,7 +222,7 @@ class Allocations:
     def _serve(self, experiment: Experiment, allocation: AllocationRecord) -> Served:
         old = self._served.get(experiment.key)
         if old is not None and old.version == experiment.version:
-            return _with_allocation(old, allocation)
+            return _with_allocation(old, experiment, allocation)
         specification = experiment.specification
         fresh = Served(
             key=experiment.key,
@@ -237,11 +239,12 @@ class Allocations:
             probabilities=(),
             cumulative=(),
             race=None,
+            shadow=None,
             bucket_s=bucket_width(specification.reward, specification.memory),
             answerers=(),
             failures=self._failures,
         )
-        return _with_allocation(self._prepared(fresh), allocation)
+        return _with_allocation(self._prepared(fresh), experiment, allocation)
 
     def _prepare_anew(self) -> None:
         """Prepares every recommender with the present catalogue and reward counts."""
@@ -263,7 +266,7 @@ class Allocations:
         return replace(served, answerers=tuple(answerers))
 
 
-def _with_allocation(served: Served, allocation: AllocationRecord) -> Served:
+def _with_allocation(served: Served, experiment: Experiment, allocation: AllocationRecord) -> Served:
     """The same experiment under another allocation."""
     keys = served.specification.arm_keys
     probabilities = np.array([allocation.probabilities[key] for key in keys])
@@ -277,4 +280,5 @@ def _with_allocation(served: Served, allocation: AllocationRecord) -> Served:
         probabilities=tuple(probabilities.tolist()),
         cumulative=cumulative(probabilities),
         race=race,
+        shadow=Shadow.of(experiment, allocation),
     )

@@ -87,6 +87,7 @@ def decide(
     """
     choice = choose(served, unit, decision_id)
     query = Query(unit=unit, context=context, k=k, seed=decision_id.int & 0xFFFFFFFFFFFFFFFF)
+    shadow = served.shadow if choice.reason in _LEARNABLE else None
     asked = time.perf_counter()
     recommendation, served_arm = _recommend(served, choice.arm, query)
     fallen_back = served_arm != choice.arm
@@ -114,6 +115,7 @@ def decide(
         awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
         repeated=True if served.specification.assignment == "unit" else None,
         trace_id=trace_id_now(),
+        shadow_arm=None if shadow is None else shadow.choose(unit, decision_id.bytes),
     )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from app.errors import Fault, InvalidInput
 from app.specification.priors import prior_of, split_priors
-from app.specification.shape import MOST_UNITS, YES_OR_NO, Metric, Override, Reward, Specification, WarmStart
-from bandits.policy import floor
+from app.specification.shape import MOST_UNITS, YES_OR_NO, Metric, Override, Reward, Shadow, Specification, WarmStart
+from bandits.policy import Policy, floor
 from bandits.posteriors import REWARD_MODELS, RewardModel
 
 __all__ = ["check"]
@@ -34,6 +34,8 @@ def _faults(specification: Specification) -> Iterator[Fault]:
     yield from _named_unit_faults(specification.overrides)
     if specification.warm_start is not None:
         yield from _warm_start_faults(specification, specification.warm_start)
+    if specification.shadow is not None:
+        yield from _shadow_faults(specification, specification.shadow)
 
 
 def _arm_faults(specification: Specification) -> Iterator[Fault]:
@@ -104,13 +106,31 @@ def _metric_faults(specification: Specification) -> Iterator[Fault]:
 
 
 def _policy_faults(specification: Specification) -> Iterator[Fault]:
-    policy, pointer = specification.policy, "#/policy/min_propensity"
+    yield from _misfits(specification.policy, specification.arm_keys, specification.reward, "#/policy")
+
+
+def _misfits(policy: Policy, arms: Sequence[str], reward: Reward, pointer: str) -> Iterator[Fault]:
+    """What keeps a policy from choosing among arms."""
+    place = f"{pointer}/min_propensity"
     try:
-        floor(policy, len(specification.arms))
-        pointer = "#/policy"
-        policy.check(specification.arm_keys, specification.reward.model)
+        floor(policy, len(arms))
+        place = pointer
+        policy.check(arms, reward.model)
     except ValueError as error:
-        yield Fault(pointer, str(error))
+        yield Fault(place, str(error))
+
+
+def _shadow_faults(specification: Specification, shadow: Shadow) -> Iterator[Fault]:
+    keys = specification.arm_keys
+    chosen = keys if shadow.arms is None else shadow.arms
+    for index, key in enumerate(chosen):
+        if key not in keys:
+            yield Fault(f"#/shadow/arms/{index}", f"{key!r} is no arm; the arms are {', '.join(keys)}")
+        elif shadow.arms is not None and key in chosen[:index]:
+            yield Fault(f"#/shadow/arms/{index}", f"{key!r} is named twice")
+    if not any(shadow.plays(arm) for arm in specification.arms):
+        yield Fault("#/shadow/arms", "none of them is active; name an active arm, or remove the shadow")
+    yield from _misfits(shadow.policy, chosen, specification.reward, "#/shadow/policy")
 
 
 def _override_faults(specification: Specification) -> Iterator[Fault]:

@@ -24,6 +24,7 @@ __all__ = [
     "Metric",
     "Override",
     "Reward",
+    "Shadow",
     "Specification",
     "State",
     "UnitId",
@@ -129,6 +130,20 @@ class WarmStart(_Part, frozen=True, kw_only=True):
     ) = None
 
 
+class Shadow(_Part, frozen=True, kw_only=True):
+    """Another policy, which learns from the same outcomes and chooses beside the live one; nobody gets its arms."""
+
+    policy: AnyPolicy
+    arms: (
+        Annotated[tuple[Key, ...], Meta(min_length=1, description="What it may choose from; null: every active arm")]
+        | None
+    ) = None
+
+    def plays(self, arm: Arm) -> bool:
+        """Whether it may choose an arm."""
+        return arm.state == "active" and (self.arms is None or arm.key in self.arms)
+
+
 class Specification(_Part, frozen=True, kw_only=True):
     """A whole experiment, without its state."""
 
@@ -162,6 +177,7 @@ class Specification(_Part, frozen=True, kw_only=True):
     fallback: Annotated[
         tuple[ItemId, ...], Meta(max_length=500, description="Items to give when the control arm fails too")
     ] = ()
+    shadow: Shadow | None = None
 
     @property
     def control_arm(self) -> str:

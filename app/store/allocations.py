@@ -26,6 +26,7 @@ class AllocationRecord:
     evidence: Mapping[str, Mapping[str, float]]  # the statistics it was made from
     data_as_of: datetime
     created_at: datetime
+    shadow: Mapping[str, Any] | None  # "declared": as the specification has it; "probabilities": what it gives each arm
     means: Mapping[str, float]  # posterior mean rewards; empty of allocations that are older than this column
 
 

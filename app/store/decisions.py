@@ -36,6 +36,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: float
     awaits_confirmation: bool | None = None  # true: it counts as an exposure only once that is confirmed
     trace_id: str | None = None  # of the request, 32 hexadecimal digits
+    shadow_arm: str | None = None  # the shadow policy's choice, which changes nothing
     repeated: bool | None = None  # true: of sticky assignment; written as false if it is the unit's first choice
 
 

@@ -128,6 +128,7 @@ allocations = sa.Table(
     sa.Column("evidence", JSONB, nullable=False),  # n, sum and sum of squares by arm that it was made from
     _moment("data_as_of"),
     _moment_now("created_at"),
+    sa.Column("shadow", JSONB(none_as_null=True), nullable=True),  # the shadow policy as declared, and what it gives
     sa.Column("means", JSONB, nullable=False, server_default="{}"),  # posterior mean by arm
 )
 
@@ -153,6 +154,7 @@ decisions = sa.Table(
     sa.Column("latency_ms", sa.Double, nullable=False),  # from the request's arrival to the journal
     sa.Column("awaits_confirmation", sa.Boolean, nullable=True),  # true: it counts once its exposure is confirmed
     _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
+    _text("shadow_arm", nullable=True),  # the shadow policy's choice; null: it had none to make
     sa.Column("repeated", sa.Boolean, nullable=True),  # of sticky assignment: not the unit's first choice in the epoch
     postgresql_partition_by=_BY_ID,
 )
