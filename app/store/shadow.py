@@ -142,7 +142,7 @@ def probabilities(
 
 def _streamed(
     connection: sa.Connection, query: sa.TextClause, parameters: dict[str, Any]
-) -> Iterator[Sequence[sa.Row[Any]]]:
+) -> Iterator[Sequence[sa.Row[*tuple[Any, ...]]]]:
     """The result in pieces: between them a web worker answers others."""
     options = {"yield_per": _PIECE}
     yield from connection.execute(query, parameters, execution_options=options).partitions()
