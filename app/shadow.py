@@ -149,7 +149,7 @@ def _decided_since(specification: Specification, since: datetime | None, declare
 
 
 def _oldest_epoch(specification: Specification, since: Mapping[str, int]) -> int:
-    """Since when outcomes mean what they do now: an arm that is older than another learns from that epoch on."""
+    """Since when outcomes mean what they do now: a change of that makes all arms learn afresh, others only some."""
     return min(since[key] for key in specification.arm_keys)
 
 

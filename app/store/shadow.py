@@ -134,15 +134,15 @@ def probabilities(
     both = np.empty((2, numbers.size, len(arms)))
     parameters = {"experiment": experiment, "numbers": numbers.tolist(), "arms": list(arms)}
     for piece in _streamed(connection, _PROBABILITIES, parameters):
-        for number, live, shadow in piece:
-            both[:, len(found)] = live, shadow
-            found.append(number)
+        for row in piece:
+            both[:, len(found)] = row[1], row[2]
+            found.append(row[0])
     return np.array(found, dtype=np.intp), both[0, : len(found)], both[1, : len(found)]
 
 
 def _streamed(
     connection: sa.Connection, query: sa.TextClause, parameters: dict[str, Any]
-) -> Iterator[Sequence[sa.Row[Any]]]:
+) -> Iterator[Sequence[sa.Row[*tuple[Any, ...]]]]:
     """The result in pieces: between them a web worker answers others."""
     options = {"yield_per": _PIECE}
     yield from connection.execute(query, parameters, execution_options=options).partitions()
