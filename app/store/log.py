@@ -102,6 +102,8 @@ SELECT decision_id::text AS decision_id, decided_at, unit, context::text AS cont
 FROM rows ORDER BY decision_id
 """
 )
+# Of a fresh day PostgreSQL knows no statistics, guesses few rows, and would compare each decision with each outcome.
+_JOIN_IN_ORDER = sa.text("SET LOCAL enable_nestloop = off")
 # The ids stand in the statement itself, so that the planner opens only the partitions that can hold them.
 _OUTCOMES = """
 SELECT decision_id::text, metric, value FROM outcomes WHERE decision_id = ANY('{{{ids}}}'::uuid[])
@@ -120,6 +122,7 @@ def newest(
         most: how many at most.
         patience_s: no slice is begun after so long; what was found by then is the answer.
     """
+    connection.execute(_JOIN_IN_ORDER)
     pieces: list[sa.Row[Any]] = []
     found, began = 0, time.monotonic()
     first, end, width = question.since - _ID_MARGIN, question.until + _ID_MARGIN, _FIRST_SLICE
@@ -157,6 +160,7 @@ def _pieces(
 ) -> Iterator[Sequence[sa.RowMapping]]:
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    connection.execute(_JOIN_IN_ORDER)
     values = _parameters(question, question.since - _ID_MARGIN, question.until + _ID_MARGIN)
     # A cursor of the server's: memory holds one piece.
     options = {"stream_results": True, "yield_per": size}
