@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
 __all__ = ["schema", "write"]
 
@@ -41,7 +40,7 @@ def schema(metrics: Sequence[str]) -> pa.Schema:
 
 
 def write(
-    path: Path, pieces: Iterable[Sequence[sa.RowMapping]], metrics: Sequence[str], probabilities_of: Probabilities
+    path: Path, pieces: Iterable[Sequence[Mapping[str, Any]]], metrics: Sequence[str], probabilities_of: Probabilities
 ) -> Iterator[tuple[int, datetime]]:
     """Writes each piece as a row group; tells after each how many rows it had and when its last was decided.
 
@@ -61,9 +60,9 @@ def write(
 
 
 def _arrays(
-    piece: Sequence[sa.RowMapping], columns: pa.Schema, metrics: Sequence[str], probabilities: Mapping[int, str]
+    piece: Sequence[Mapping[str, Any]], columns: pa.Schema, metrics: Sequence[str], probabilities: Mapping[int, str]
 ) -> list[Any]:
-    outcomes = [row["outcomes"] or {} for row in piece]
+    outcomes = [row["outcomes"] for row in piece]
     values = {
         **{name: [row[name] for row in piece] for name in _COLUMNS},
         **{f"outcome_{metric}": [found.get(metric) for found in outcomes] for metric in metrics},

@@ -1,7 +1,7 @@
 """Decisions with what came of them: the log that off-policy evaluation and researchers read."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.ids import first_id_at
+from app.store.database import cursor_of
 
 __all__ = ["LoggedRows", "Question", "newest", "stream", "stream_counted"]
 
@@ -97,12 +98,16 @@ _EVERYTHING = sa.text(
     _ROWS
     + """
 SELECT decision_id::text AS decision_id, decided_at, unit, context::text AS context, arm, served_arm, propensity,
-       allocation, epoch, reason, learnable, items, mature, counts, reward,
-       (SELECT jsonb_object_agg(of_any.metric, of_any.value) FROM outcomes of_any
-        WHERE of_any.decision_id = rows.decision_id) AS outcomes
+       allocation, epoch, reason, learnable, items, mature, counts, reward
 FROM rows ORDER BY decision_id
 """
 )
+# Of a fresh day PostgreSQL knows no statistics, guesses few rows, and would compare each decision with each outcome.
+_JOIN_IN_ORDER = sa.text("SET LOCAL enable_nestloop = off")
+# The ids stand in the statement itself, so that the planner opens only the partitions that can hold them.
+_OUTCOMES = """
+SELECT decision_id::text, metric, value FROM outcomes WHERE decision_id = ANY('{{{ids}}}'::uuid[])
+"""
 
 
 def newest(
@@ -117,6 +122,7 @@ def newest(
         most: how many at most.
         patience_s: no slice is begun after so long; what was found by then is the answer.
     """
+    connection.execute(_JOIN_IN_ORDER)
     pieces: list[sa.Row[Any]] = []
     found, began = 0, time.monotonic()
     first, end, width = question.since - _ID_MARGIN, question.until + _ID_MARGIN, _FIRST_SLICE
@@ -130,9 +136,16 @@ def newest(
     return _joined(pieces, cut=end > first or found == most)
 
 
-def stream(connection: sa.Connection, question: Question, *, size: int = _PIECE) -> Iterator[Sequence[sa.RowMapping]]:
-    """All decisions, whether or not they count, in the order of their ids, in pieces of `size`."""
-    yield from _pieces(connection, _EVERYTHING, question, size)
+def stream(
+    connection: sa.Connection, question: Question, *, size: int = _PIECE
+) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """All decisions, whether or not they count, in the order of their ids, in pieces of `size`.
+
+    Each has its `outcomes`, by metric.
+    """
+    for piece in _pieces(connection, _EVERYTHING, question, size):
+        outcomes = _outcomes_of(connection, [row["decision_id"] for row in piece])
+        yield [{**row, "outcomes": outcomes.get(row["decision_id"], {})} for row in piece]
 
 
 def stream_counted(
@@ -147,10 +160,21 @@ def _pieces(
 ) -> Iterator[Sequence[sa.RowMapping]]:
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    connection.execute(_JOIN_IN_ORDER)
     values = _parameters(question, question.since - _ID_MARGIN, question.until + _ID_MARGIN)
     # A cursor of the server's: memory holds one piece.
     options = {"stream_results": True, "yield_per": size}
     yield from connection.execute(query, values, execution_options=options).mappings().partitions(size)
+
+
+def _outcomes_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The outcomes of decisions, by id and metric; decisions without any are left out."""
+    found: dict[str, dict[str, float]] = {}
+    with cursor_of(connection) as cursor:
+        cursor.execute(_OUTCOMES.format(ids=",".join(ids)))
+        for decision_id, metric, value in cursor:
+            found.setdefault(decision_id, {})[metric] = value
+    return found
 
 
 def _parameters(question: Question, start: datetime, end: datetime) -> dict[str, Any]:
