@@ -376,8 +376,8 @@ QUERIES = [
             "/v1/decisions/garbage",
             "/v1/decisions/%00",
             "/v1/decisions/00000000-0000-0000-0000-000000000000",
-            f"/v1/decisions/{uuid4()}",
-            f"/v1/decisions/{fresh_id()}",
+            "/v1/decisions/d8aee201-6ce3-4248-8b2c-2d06e6000000",
+            "/v1/decisions/01a20e65-f8bb-7e4c-88b2-5e0374000000",
             "/v1/experiments/" + "k" * 3000,
             "/%2e%2e/%2e%2e/etc/passwd",
         )
