@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from app.auth import KeyRing
 from app.errors import Unavailable
@@ -22,10 +22,11 @@ from app.serving.spool import Spool
 from app.serving.verdicts import Verdict
 from app.serving.watching import LogWatch, note_state
 from app.settings import Settings
-from app.store.database import Database
+from app.store.database import Cursor, Database
 from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
+from monitoring.meter import Meter
 from monitoring.telemetry import Telemetry
 
 __all__ = ["Aside", "Services"]
@@ -33,11 +34,48 @@ __all__ = ["Aside", "Services"]
 log = logging.getLogger(__name__)
 
 Aside: TypeAlias = Callable[[Callable[[], Any]], Any]
+Row = TypeVar("Row")
+Result = TypeVar("Result")
 Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
 
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
 _SPOOL_BUDGET_S = 2.0
 _RECOVER_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LogParts:
+    """What the durable logs of a worker share."""
+
+    settings: Settings
+    database: Database
+    spooling: Batches[bytes, None]
+    health: Health
+    meter: Meter
+
+    def log(
+        self,
+        kind: str,
+        write: Callable[[Cursor, Sequence[Row]], Sequence[Result]],
+        *,
+        assumed: Callable[[Row], Result],
+    ) -> DurableLog[Row, Result]:
+        """The log of one kind of record."""
+        watch, settings = LogWatch(self.meter, kind), self.settings
+        budget_s = settings.commit_budget_ms / 1000
+        return DurableLog(
+            GroupCommit(self.database, write, limit=settings.batch_limit, budget_s=budget_s, watch=watch.batch),
+            self.spooling,
+            encode=partial(encode, kind),
+            assumed=assumed,
+            health=self.health,
+            watch=watch.recorded,
+        )
+
+
+def _assume_accepted(_: object) -> Verdict:
+    """What an event is answered that went to the spool unchecked."""
+    return Verdict(status="accepted")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +120,6 @@ class Services:
         """
         telemetry = telemetry or Telemetry.none()
         meter = telemetry.meter
-        of_decisions, of_feedback, of_exposures = (LogWatch(meter, log) for log in ("decision", "feedback", "exposure"))
         database = Database(database_url, name="croupier-web")
         health = Health()
         functions = PythonFunctions.from_setting(settings.python_recommenders)
@@ -90,8 +127,13 @@ class Services:
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
         decisions = DecisionWriter(shard=shard)
         feedback, exposures = FeedbackWriter(shard=shard), ExposureWriter(shard=shard)
-        limit, budget_s = settings.batch_limit, settings.commit_budget_ms / 1000
-        spooling = Batches(spool.append, limit=limit, budget_s=_SPOOL_BUDGET_S)
+        parts = _LogParts(
+            settings=settings,
+            database=database,
+            spooling=Batches(spool.append, limit=settings.batch_limit, budget_s=_SPOOL_BUDGET_S),
+            health=health,
+            meter=meter,
+        )
         kinds = {
             "decision": Kind(type=DecisionRow, write=decisions.write),
             "feedback": Kind(type=FeedbackEvent, write=feedback.write),
@@ -105,30 +147,9 @@ class Services:
             spool=spool,
             health=health,
             recovery=Recovery(database, spool, health, kinds, meter),
-            decisions=DurableLog(
-                GroupCommit(database, decisions.write, limit=limit, budget_s=budget_s, watch=of_decisions.batch),
-                spooling,
-                encode=partial(encode, "decision"),
-                assumed=lambda row: row,
-                health=health,
-                watch=of_decisions.recorded,
-            ),
-            feedback=DurableLog(
-                GroupCommit(database, feedback.write, limit=limit, budget_s=budget_s, watch=of_feedback.batch),
-                spooling,
-                encode=partial(encode, "feedback"),
-                assumed=lambda _: Verdict(status="accepted"),
-                health=health,
-                watch=of_feedback.recorded,
-            ),
-            exposures=DurableLog(
-                GroupCommit(database, exposures.write, limit=limit, budget_s=budget_s, watch=of_exposures.batch),
-                spooling,
-                encode=partial(encode, "exposure"),
-                assumed=lambda _: Verdict(status="accepted"),
-                health=health,
-                watch=of_exposures.recorded,
-            ),
+            decisions=parts.log("decision", decisions.write, assumed=lambda row: row),
+            feedback=parts.log("feedback", feedback.write, assumed=_assume_accepted),
+            exposures=parts.log("exposure", exposures.write, assumed=_assume_accepted),
             telemetry=telemetry,
             stopping=threading.Event(),
             aside=aside,
