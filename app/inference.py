@@ -108,8 +108,13 @@ def infer(experiment: Experiment, arms: Sequence[str], epochs: Sequence[EpochSum
     )
 
 
-def check_shares(experiment: Experiment, epochs: Sequence[EpochSums]) -> ShareCheck:
+def check_shares(experiment: Experiment, epochs: Sequence[EpochSums], *, alpha: float = 0.01) -> ShareCheck:
     """Whether arms were chosen as often as their probabilities say, in the present epoch.
+
+    Args:
+        experiment: whose present epoch is judged.
+        epochs: of all arms.
+        alpha: probability of a false alarm, at all looks together.
 
     Raises:
         ValueError: the stored choices and probabilities do not amount to the same.
@@ -118,7 +123,7 @@ def check_shares(experiment: Experiment, epochs: Sequence[EpochSums]) -> ShareCh
     figures |= {e.arm: (e.chosen, e.expected, e.variance) for e in epochs if e.epoch == experiment.epoch}
     observed, expected, variance = np.array([*figures.values()]).T
     shares = ExposureShares(observed=observed, expected=expected, variance=variance)
-    return ShareCheck(arms=tuple(figures), result=sample_ratio(shares))
+    return ShareCheck(arms=tuple(figures), result=sample_ratio(shares, alpha=alpha))
 
 
 def _pairs(

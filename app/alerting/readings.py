@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
 from app.store import allocations
 from app.store import readings as store
 from app.store.experiments import Experiment
-from bandits.inference import ExposureShares, sample_ratio
 from bandits.policy import floor
 from monitoring.alert_rules import (
     Absence,
@@ -126,19 +126,14 @@ def _rewards(place: _Place, since: datetime, until: datetime) -> tuple[float, fl
 
 
 def _sample_ratio(place: _Place, rule: SampleRatio) -> Reading:
-    if place.experiment.specification.assignment == "unit":
-        return Reading(detail="sticky units are not drawn afresh for each decision")
-    found = store.deals(place.connection, place.experiment.key, place.experiment.epoch)
-    if not found:
-        return Reading(detail="no exposures")
-    arms, observed, expected, variance = zip(*found, strict=True)
-    shares = ExposureShares(observed=np.array(observed), expected=np.array(expected), variance=np.array(variance))
-    ratio = sample_ratio(shares, alpha=rule.alpha)
+    epochs = read_epochs(place.connection, place.experiment, place.now)
+    check = check_shares(place.experiment, epochs, alpha=rule.alpha)
+    ratio, chosen = check.result, check.result.shares.observed
     if ratio.ok is None:
-        return Reading(sample=sum(observed), detail=f"{sum(observed):g} exposures are too few to judge")
+        return Reading(sample=float(chosen.sum()), detail=f"{chosen.sum():g} choices are too few to judge")
     worst = int(np.nanargmax(np.abs(ratio.deviations)))
-    detail = f"arm {arms[worst]}: {observed[worst]:g} exposures, {expected[worst]:.1f} expected"
-    return Reading(value=min(ratio.statistic, 1e9), sample=sum(observed), detail=detail)
+    detail = f"arm {check.arms[worst]}: chosen {chosen[worst]:g} times, {ratio.shares.expected[worst]:.1f} expected"
+    return Reading(value=min(ratio.statistic, 1e9), sample=float(chosen.sum()), detail=detail)
 
 
 def _starvation(place: _Place, rule: Starvation) -> list[Reading]:

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 __all__ = [
     "RewardSums",
     "Traffic",
-    "deals",
     "events_received",
     "exposures_by_arm",
     "rejected",
@@ -45,27 +44,6 @@ _REJECTED = sa.text("""
 SELECT count(*) FROM (
     SELECT FROM quarantine WHERE experiment = :experiment AND last_seen >= :since AND state = 'open' LIMIT 100000
 ) q
-""")
-
-# Σ over allocations of what was dealt, beside what compaction has kept of it in allocation 0.
-_DEALS = sa.text("""
-WITH dealt AS (
-    SELECT allocation, arm, sum(exposures)::float8 AS n, sum(expected) AS expected, sum(variance) AS variance
-    FROM decision_counts WHERE experiment = :experiment AND epoch = :epoch GROUP BY allocation, arm
-), totals AS (
-    SELECT allocation, sum(n) AS n FROM dealt WHERE allocation <> 0 GROUP BY allocation
-), planned AS (
-    SELECT p.key AS arm, sum(t.n * p.value::float8) AS expected,
-           sum(t.n * p.value::float8 * (1 - p.value::float8)) AS variance
-    FROM totals t JOIN allocations a ON a.experiment = :experiment AND a.number = t.allocation,
-        jsonb_each(a.probabilities) p
-    GROUP BY p.key
-), counted AS (
-    SELECT arm, sum(n) AS observed, sum(expected) AS expected, sum(variance) AS variance FROM dealt GROUP BY arm
-)
-SELECT arm, coalesce(c.observed, 0) AS observed, coalesce(c.expected, 0) + coalesce(p.expected, 0) AS expected,
-       coalesce(c.variance, 0) + coalesce(p.variance, 0) AS variance
-FROM counted c FULL JOIN planned p USING (arm) ORDER BY arm
 """)
 
 
@@ -119,9 +97,3 @@ def events_received(connection: sa.Connection, experiment: str, since: datetime)
 def rejected(connection: sa.Connection, experiment: str, since: datetime) -> int:
     """Open entries in quarantine that were seen since a moment; counted up to 100,000."""
     return int(connection.scalar(_REJECTED, {"experiment": experiment, "since": since}) or 0)
-
-
-def deals(connection: sa.Connection, experiment: str, epoch: int) -> list[tuple[str, float, float, float]]:
-    """Arm, exposures observed, expected, and their variance under the allocations, over an epoch."""
-    rows = connection.execute(_DEALS, {"experiment": experiment, "epoch": epoch})
-    return [(arm, float(n), float(expected), float(variance)) for arm, n, expected, variance in rows]

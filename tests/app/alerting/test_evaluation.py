@@ -148,6 +148,17 @@ def test_exposures_that_get_lost_break_the_sample_ratio(home: Database) -> None:
     assert states(home)["sample-ratio"] == "firing"
 
 
+def test_a_broken_recommender_is_no_sample_ratio_mismatch(home: Database) -> None:
+    """What fallbacks answered was dealt all the same: half of one arm's decisions fail, and the ratio is right."""
+    moment = now()
+    serve(home, 2000, moment)
+    serve(home, 1000, moment, arm="a", served_arm="a")
+    serve(home, 1000, moment, arm="b", served_arm=None, reason="fallback", learnable=False)
+    evaluate_all(home, moment)
+    assert "sample-ratio" not in states(home)
+    assert states(home)["fallbacks"] == "pending"
+
+
 def test_traffic_that_stops_is_noticed(home: Database) -> None:
     """Decisions came an hour ago, and none does now; a new experiment, which never had any, is left alone."""
     moment = now()
