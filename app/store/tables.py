@@ -26,6 +26,7 @@ __all__ = [
     "item_rewards",
     "items",
     "metadata",
+    "metric_values",
     "outcomes",
     "quarantine",
     "unit_exposures",
@@ -440,4 +441,21 @@ alert_deliveries = sa.Table(
         primary_key=True,
         autoincrement=False,
     ),
+)
+
+# Figures of closed windows, by `monitoring` from the log; working one out again replaces its row.
+metric_values = sa.Table(
+    "metric_values",
+    metadata,
+    _key("experiment"),
+    _key("level"),  # business, online, offline, or data (its quality)
+    sa.Column("window_start", sa.TIMESTAMP(timezone=True), primary_key=True),
+    sa.Column("window_s", sa.Integer, primary_key=True, autoincrement=False),
+    _key("metric"),
+    sa.Column("k", sa.Integer, primary_key=True, autoincrement=False),  # cut-off of lists; 0: it has none
+    _key("arm"),  # '': of all arms together
+    sa.Column("value", sa.Double, nullable=True),  # null: there was nothing to measure
+    sa.Column("n", sa.BigInteger, nullable=False),  # lists, decisions or events that the value rests on
+    sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+    _moment_now("computed_at"),
 )

@@ -1,0 +1,113 @@
+"""Figures of closed windows."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import insert
+
+from app.store.tables import metric_values
+
+__all__ = ["Level", "MetricValue", "delete_old", "last_window", "put", "read"]
+
+Level = Literal["business", "online", "offline", "data"]
+
+_KEY = [column.name for column in metric_values.primary_key]
+_COLUMNS = [metric_values.c[name] for name in (*_KEY, "value", "n", "detail")]
+# Parameters of one statement are limited, and so is the memory for it.
+_AT_ONCE = 1_000
+
+
+class MetricValue(Struct, frozen=True, kw_only=True):
+    """One figure of one window.
+
+    Attributes:
+        experiment: its key.
+        level: where it stands in the hierarchy of metrics, or `data`.
+        window_start: the window's start.
+        window_s: its width in seconds.
+        metric: its name.
+        k: cut-off of the lists; 0: it has none.
+        arm: key of the arm; '': all arms together.
+        value: None: there was nothing to measure.
+        n: lists, decisions or events that the value rests on.
+        detail: what else there is to say, as JSON.
+    """
+
+    experiment: str
+    level: Level
+    window_start: datetime
+    window_s: int
+    metric: str
+    k: int = 0
+    arm: str = ""
+    value: float | None = None
+    n: int = 0
+    detail: Mapping[str, Any] = {}
+
+
+def put(connection: sa.Connection, values: Sequence[MetricValue]) -> None:
+    """Inserts figures, in the order of their keys, or replaces those of the same window."""
+    rows = sorted((_as_row(value) for value in values), key=lambda row: [row[name] for name in _KEY])
+    for start in range(0, len(rows), _AT_ONCE):
+        statement = insert(metric_values).values(rows[start : start + _AT_ONCE])
+        changes: dict[str, Any] = {name: statement.excluded[name] for name in ("value", "n", "detail")}
+        changes["computed_at"] = sa.func.now()
+        connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=changes))
+
+
+def read(
+    connection: sa.Connection,
+    experiment: str,
+    *,
+    since: datetime,
+    until: datetime,
+    levels: Sequence[Level] = get_args(Level),
+    metrics: Sequence[str] | None = None,
+    window_s: int | None = None,
+    limit: int = 100_000,
+) -> list[MetricValue]:
+    """Figures of the windows that start from `since` and before `until`, the oldest first.
+
+    Args:
+        connection: where to read.
+        experiment: its key.
+        since: the earliest start of a window.
+        until: windows start before it.
+        levels: of these levels only.
+        metrics: of these metrics only; None: of all.
+        window_s: of windows of this width only; None: of all.
+        limit: the most that are returned.
+    """
+    c = metric_values.c
+    query = sa.select(*_COLUMNS).where(c.experiment == experiment, c.level.in_(levels))
+    query = query.where(c.window_start >= since, c.window_start < until)
+    if metrics is not None:
+        query = query.where(c.metric.in_(metrics))
+    if window_s is not None:
+        query = query.where(c.window_s == window_s)
+    query = query.order_by(c.window_start, c.window_s, c.level, c.metric, c.k, c.arm).limit(limit)
+    return [MetricValue(**row) for row in connection.execute(query).mappings()]
+
+
+def last_window(connection: sa.Connection, experiment: str, level: Level, window_s: int) -> datetime | None:
+    """Start of the newest window of a width that has figures of a level; None: none has."""
+    c = metric_values.c
+    query = sa.select(sa.func.max(c.window_start)).where(
+        c.experiment == experiment, c.level == level, c.window_s == window_s
+    )
+    found: datetime | None = connection.scalar(query)
+    return found
+
+
+def delete_old(connection: sa.Connection, experiment: str, before: datetime) -> int:
+    """Deletes the figures of windows that start before a moment; returns how many."""
+    c = metric_values.c
+    query = sa.delete(metric_values).where(c.experiment == experiment, c.window_start < before)
+    return connection.execute(query).rowcount
+
+
+def _as_row(value: MetricValue) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in (*_KEY, "value", "n", "detail")}
