@@ -28,7 +28,7 @@ _MOST_UNITS: Final = 10_000
 _PATIENCE_S: Final = 10.0
 
 _NO_BUSINESS: Final = (
-    "no business metric is declared; PATCH the experiment with metrics that have one, as "
+    "no metric of level business is declared; PATCH the experiment with metrics that have one, as "
     '{"key": "revenue", "level": "business", "aggregation": "sum"}, and send feedback for it'
 )
 _NO_PROXY: Final = "there is no online or offline metric to compare with the business metrics"
