@@ -81,8 +81,14 @@ def test_units_keep_their_figures_together(shared_database: Database, logged: st
 
 
 @pytest.mark.parametrize("most", [1, 20, 69, 70])
-def test_a_sample_has_all_of_its_units(shared_database: Database, logged: str, most: int) -> None:
-    """Those with the least hashes, as whole as without a bound; the share says about how many they are of all."""
+def test_a_sample_has_all_of_its_units(
+    shared_database: Database, logged: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those with the least hashes, as whole as without a bound; the share says about how many they are of all.
+
+    Slices are of 10 units or less, so that the sample is put together from many.
+    """
+    monkeypatch.setattr("app.store.slices._LONGEST_SLICE", timedelta(hours=2))
     whole, found = units(shared_database, window(logged)), units(shared_database, window(logged), most=most)
     assert found.decisions.tolist() == whole.decisions[:most].tolist()
     assert np.array_equal(found.sums, whole.sums[:, :most])
