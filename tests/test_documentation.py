@@ -29,7 +29,22 @@ from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.export import obp, parquet
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
-from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, SampleRatioReport
+from app.reports import (
+    ArmOrderReport,
+    ArmReport,
+    ArmShares,
+    ArmsReport,
+    ArmValue,
+    AssociationReport,
+    DayValue,
+    EdgeReport,
+    Lift,
+    NodeReport,
+    Outcomes,
+    QualityReport,
+    SampleRatioReport,
+    UnitSample,
+)
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
@@ -62,6 +77,14 @@ _SHAPES = (
     Lift,
     SampleRatioReport,
     ArmShares,
+    QualityReport,
+    UnitSample,
+    NodeReport,
+    ArmValue,
+    DayValue,
+    EdgeReport,
+    AssociationReport,
+    ArmOrderReport,
     ExperimentRequest,
     Arm,
     Reward,
