@@ -21,6 +21,7 @@ from app.store import alerts, experiments, exposures, feedback, partitions, quar
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
+from app.store.indexes import build_next
 from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
@@ -128,6 +129,7 @@ class _Housekeeping:
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
             compact_all(self._database, now)
+            build_next(self._database)
         while match_unmatched(self._database, now):
             pass
 

@@ -21,6 +21,7 @@ from app.api import (
     recommendations,
     shadow,
     silences,
+    units,
 )
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
@@ -41,6 +42,7 @@ _RESOURCES = (
     shadow,
     items,
     decisions,
+    units,
     alerts,
     silences,
     alert_rules,

@@ -14,7 +14,18 @@ from app.ids import first_id_at
 from app.store.database import Cursor
 from app.store.tables import arms, quarantine
 
-__all__ = ["Entry", "Filter", "delete_old", "find", "keep", "open_entries", "page", "rejected_by_arm", "settle"]
+__all__ = [
+    "Entry",
+    "Filter",
+    "about",
+    "delete_old",
+    "find",
+    "keep",
+    "open_entries",
+    "page",
+    "rejected_by_arm",
+    "settle",
+]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -81,6 +92,13 @@ def find(connection: sa.Connection, entry_id: int) -> dict[str, Any] | None:
     """One row, or None."""
     row = connection.execute(sa.select(*_shown()).where(quarantine.c.id == entry_id)).mappings().first()
     return dict(row) if row else None
+
+
+def about(connection: sa.Connection, decision_ids: Collection[UUID]) -> list[dict[str, Any]]:
+    """Rows about some decisions that were not replayed since, oldest first."""
+    mine = quarantine.c.decision_id.in_(decision_ids), quarantine.c.state != "replayed"
+    rows = connection.execute(sa.select(*_shown()).where(*mine).order_by(quarantine.c.id))
+    return [dict(row) for row in rows.mappings()]
 
 
 def open_entries(connection: sa.Connection, wanted: Filter, limit: int) -> list[dict[str, Any]]:
