@@ -5,11 +5,12 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request
 
-from app.api.http import reply, requires, services
+from app.api.codec import encode
+from app.api.http import actor, reply, requires, services
 from app.api.query import checked_unit, moment, whole
 from app.auth import Scope
 from app.errors import InvalidInput
-from app.units import Asked, unit_story
+from app.units import Asked, erase_unit, export_unit, unit_story
 
 __all__ = ["blueprint"]
 
@@ -27,6 +28,21 @@ def get_unit(unit: str) -> Response:
     """What the unit was given and why, what came of it, and how it compares with everybody."""
     parts, now = services(), datetime.now(UTC)
     return reply(unit_story(parts.database, parts.allocations, _asked(unit, now), now))
+
+
+@blueprint.get("/export")
+@requires(Scope.ADMIN)
+def export(unit: str) -> Response:
+    """Everything that is stored about the unit, as NDJSON."""
+    lines = (encode(one) + b"\n" for one in export_unit(services().database, checked_unit(unit)))
+    return Response(lines, content_type="application/x-ndjson")
+
+
+@blueprint.delete("")
+@requires(Scope.ADMIN)
+def erase(unit: str) -> Response:
+    """Erases the unit: its decisions stay countable under a name that leads nowhere."""
+    return reply(erase_unit(services().database, checked_unit(unit), datetime.now(UTC), actor=actor()))
 
 
 def _asked(unit: str, now: datetime) -> Asked:

@@ -18,6 +18,7 @@ __all__ = [
     "Entry",
     "Filter",
     "about",
+    "delete",
     "delete_old",
     "find",
     "keep",
@@ -115,6 +116,11 @@ def settle(connection: sa.Connection, ids: Collection[int], state: str) -> list[
     locked = mine.order_by(quarantine.c.fingerprint).with_for_update().subquery()
     query = sa.update(quarantine).where(quarantine.c.id == locked.c.id).values(state=state)
     return sorted(connection.scalars(query.returning(quarantine.c.id)))
+
+
+def delete(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Deletes rows."""
+    connection.execute(sa.delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
 def delete_old(connection: sa.Connection, experiment: str | None, before: datetime) -> int:
