@@ -1,13 +1,16 @@
 """`GET /v1/units/{id}`: the story of one unit over HTTP, with an outcome in every state."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import urllib3
 
 from app.store.database import Database
+from app.store.verify import verify
 from tests.acceptance.talking import decide, fresh_id, problem, reward
-from tests.running import Api, until
+from tests.running import ADMIN_KEY, Api, Service, until
 
 SPECIFICATION: dict[str, Any] = {
     "arms": [{"key": "a", "recommender": {"kind": "static", "items": ["i1", "i2"]}}, {"key": "b"}],
@@ -143,3 +146,52 @@ def test_bad_questions_are_refused(api: Api, home: str) -> None:
     assert story_of(api, "asked", "?since=2020-01-01T00:00:00Z&until=9999-01-01T00:00:00Z")["decisions"] != []
     problem(api.get("/v1/units/asked?experiment=another"), 404)
     assert story_of(api, "asked", f"?cursor={fresh_id()}")["decisions"] != []
+
+
+def test_a_unit_is_exported_and_erased_over_http(api: Api, stored: Database, home: str) -> None:
+    """The export has everything, line by line; afterwards nobody knows the unit, and the statistics agree."""
+    unit = f"{home}/someone@example.com"
+    made = [decide(api, home, unit, context={"email": unit})["decision_id"] for _ in range(3)]
+    reward(api, made[0], event_id=f"{unit}:click")
+    answer = text_of(api, f"/v1/units/{quote(unit)}/export")
+    lines = [json.loads(line) for line in answer.splitlines()]
+    assert [line["kind"] for line in lines] == ["unit", *["decision"] * 3, "feedback", "outcome", "end"]
+    assert [line["decision_id"] for line in lines[1:4]] == made[::-1]
+    erased = api.call("DELETE", f"/v1/units/{quote(unit)}").ok()
+    assert (erased["decisions"], erased["feedback"]) == (3, 1)
+    for method, path in (("GET", ""), ("GET", "/export"), ("DELETE", "")):
+        problem(api.call(method, f"/v1/units/{quote(unit)}{path}"), 404)
+    again = {"experiment": home, "unit": unit, "decision_id": made[0]}
+    problem(api.post("/v1/recommendations", again), 409)
+    late = api.post("/v1/feedback", {"decision_id": made[1], "value": 1})
+    assert "erased" in problem(late, 422)["detail"]
+    explained = api.get(f"/v1/decisions/{made[0]}").ok()["decision"]
+    assert (explained["erased"], explained["context"], "trace_id" in explained) == (True, {}, False)
+    assert [d for d in verify(stored) if home in d.where] == []
+    decide(api, home, unit)
+    assert len(story_of(api, unit)["decisions"]) == 1
+
+
+def text_of(api: Api, path: str) -> str:
+    """The body of an answer that is NDJSON."""
+    response = urllib3.request("GET", api.url + path, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+    assert (response.status, response.headers["Content-Type"]) == (200, "application/x-ndjson")
+    return response.data.decode()
+
+
+def test_the_command_line_shows_exports_and_erases(service: Service, api: Api, home: str) -> None:
+    """It says the same as the service; what nobody knows is said in a sentence."""
+    unit = f"command {home}"
+    made = decide(api, home, unit)
+    shown = service.command("units", "show", unit)
+    assert f"{made['decision_id']} {home}/{made['arm']} policy p=0.5" in shown.stdout, shown.stderr
+    assert "click=defaulted" in shown.stdout or "click=pending" in shown.stdout
+    as_json = json.loads(service.command("units", "show", unit, "--json").stdout)
+    assert [one["decision_id"] for one in as_json["decisions"]] == [made["decision_id"]]
+    exported = service.command("units", "export", unit).stdout.splitlines()
+    assert json.loads(exported[-1]) == {"kind": "end", "rows": len(exported) - 1}
+    erased = service.command("units", "erase", "--yes", unit)
+    assert "1 decisions" in erased.stdout, erased.stderr
+    again = service.command("units", "erase", "--yes", unit)
+    assert again.returncode == 1
+    assert f"Nothing is known of unit {unit!r}" in again.stderr
