@@ -43,6 +43,7 @@ from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
 from app.telemetry import telemetry_of
+from app.units.command import units_command
 from monitoring.logs import configure
 from monitoring.meter import Meter
 
@@ -73,15 +74,18 @@ class _AwayError(click.ClickException):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="croupier")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Deals recommender variants, learns from what comes back, and shows how they do.
 
     Settings come from the environment (docs/reference.md); options win over them.
     """
+    context.obj = lambda: _database(Settings.from_environment())  # for commands in modules of their own
 
 
 main.add_command(evaluate)
 main.add_command(simulate_command)
+main.add_command(units_command)
 
 
 def _server_options(command: Command) -> Command:

@@ -17,10 +17,11 @@ from app.serving.events import EventWriter, entry_of
 from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
-from app.store import alerts, experiments, exposures, feedback, partitions, quarantine, retention
+from app.store import alerts, erasure, experiments, exposures, feedback, partitions, quarantine, retention
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
+from app.store.indexes import build_next
 from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
@@ -90,6 +91,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
     with database.transaction() as connection:
         quarantine.delete_old(connection, None, kept_since)
         alerts.delete_old_flips(connection, kept_since)
+        erasure.delete_old(connection, kept_since)
     for experiment in known:
         days = experiment.specification.retention_days
         since = kept_since if days is None else max(kept_since, retention.keep_since(now, days))
@@ -128,6 +130,7 @@ class _Housekeeping:
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
             compact_all(self._database, now)
+            build_next(self._database)
         while match_unmatched(self._database, now):
             pass
 

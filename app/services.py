@@ -135,7 +135,7 @@ class Services:
             meter=meter,
         )
         kinds = {
-            "decision": Kind(type=DecisionRow, write=decisions.write),
+            "decision": Kind(type=DecisionRow, write=decisions.write_again),
             "feedback": Kind(type=FeedbackEvent, write=feedback.write),
             "exposure": Kind(type=ExposureEvent, write=exposures.write),
         }

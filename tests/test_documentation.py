@@ -45,6 +45,7 @@ from app.reports import (
     SampleRatioReport,
     UnitSample,
 )
+from app.reports.states import Exposure, OutcomeState
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
@@ -54,6 +55,8 @@ from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
 from app.store.tables import alert_channels, alert_silences, alerts, quarantine
+from app.units.erase import Erased
+from app.units.shapes import Assigned, Figures, Summary, UnitDecision, UnitExperiment, UnitItem, UnitStory
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
@@ -99,6 +102,16 @@ _SHAPES = (
     ShadowReport,
     ShadowShare,
     ItemRequest,
+    UnitStory,
+    UnitDecision,
+    UnitItem,
+    Exposure,
+    OutcomeState,
+    Summary,
+    UnitExperiment,
+    Assigned,
+    Figures,
+    Erased,
     EvaluationReport,
     EvaluationRequest,
     ExperimentEvaluation,

@@ -22,6 +22,7 @@ from app.api import (
     recommendations,
     shadow,
     silences,
+    units,
 )
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
@@ -43,6 +44,7 @@ _RESOURCES = (
     quality,
     items,
     decisions,
+    units,
     alerts,
     silences,
     alert_rules,

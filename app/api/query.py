@@ -7,9 +7,9 @@ import msgspec
 from flask import request
 
 from app.errors import InvalidInput
-from app.specification import KEY_PATTERN
+from app.specification import KEY_PATTERN, UnitId
 
-__all__ = ["LARGEST_ID", "checked_key", "moment", "number", "whole"]
+__all__ = ["LARGEST_ID", "checked_key", "checked_unit", "moment", "number", "whole"]
 
 LARGEST_ID = 2**63 - 1  # of a row
 
@@ -67,3 +67,15 @@ def checked_key(key: str) -> str:
     if not re.search(KEY_PATTERN, key):
         raise InvalidInput.at("#", f"the key {key!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -")
     return key
+
+
+def checked_unit(unit: str) -> str:
+    """A unit from the path.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return msgspec.convert(unit, UnitId)
+    except msgspec.ValidationError as error:
+        raise InvalidInput.at("#", f"the unit in the path is none: {error}") from error

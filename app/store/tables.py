@@ -20,6 +20,7 @@ __all__ = [
     "contracts",
     "decision_counts",
     "decisions",
+    "erased_units",
     "experiments",
     "exposures",
     "feedback",
@@ -157,6 +158,8 @@ decisions = sa.Table(
     _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
     _text("shadow_arm", nullable=True),  # the shadow policy's choice; null: it had none to make
     sa.Column("repeated", sa.Boolean, nullable=True),  # of sticky assignment: not the unit's first choice in the epoch
+    sa.Column("erased", sa.Boolean, nullable=True),  # true: the unit is a pseudonym, and no event is taken any more
+    sa.Index("decisions_unit", "unit", "decision_id"),
     postgresql_partition_by=_BY_ID,
 )
 
@@ -308,6 +311,7 @@ quarantine = sa.Table(
     _moment_now("last_seen"),
     sa.Index("quarantine_fingerprint", "fingerprint", unique=True),
     sa.Index("quarantine_experiment", "experiment", "id"),
+    sa.Index("quarantine_decision", "decision_id"),
 )
 
 items = sa.Table(
@@ -458,4 +462,13 @@ metric_values = sa.Table(
     sa.Column("n", sa.BigInteger, nullable=False),  # lists, decisions or events that the value rests on
     sa.Column("detail", JSONB, nullable=False, server_default="{}"),
     _moment_now("computed_at"),
+)
+
+# Units that were erased, as salted digests, so that what comes late from a spool does not bring them back.
+erased_units = sa.Table(
+    "erased_units",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("salt", sa.LargeBinary, nullable=False),  # the same in all rows
+    _moment("erased_at"),
 )
