@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from app import alerting, avatars, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
+from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
@@ -83,6 +84,11 @@ def main() -> None:
     """
 
 
+def _open_database() -> AbstractContextManager[Database]:
+    return _database(Settings.from_environment())
+
+
+main.add_command(alerts_group(_open_database))
 main.add_command(evaluate)
 main.add_command(simulate_command)
 
@@ -430,7 +436,7 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
 def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
     """All at once: a receiver of alerts, or a recommender, that does not answer must not hold up the house."""
     interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
+    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop, meter=meter)
     watcher = threading.Thread(target=alert, args=(database,), name="alerts")
     watcher.start()
     functions = PythonFunctions.from_setting(settings.python_recommenders)
@@ -449,7 +455,8 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
     telemetry = telemetry_of(settings, name)
     telemetry.start()
     try:
-        run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
+        database = Database(_need_database(settings), name=f"croupier-{name}", meter=telemetry.meter)
+        run(database, stop=stop, meter=telemetry.meter)
     finally:
         telemetry.close()
 
