@@ -47,6 +47,12 @@ def test_a_failure_is_a_fault_that_replaces_all_others() -> None:
     assert (look.overlap, look.came, look.went) == (None, None, None)
 
 
+def test_a_failure_is_told_as_far_as_it_can_be_stored() -> None:
+    """A function may raise anything."""
+    look = judged(Expectation(), answer("", failure="a\0b" + "x" * 5000), NEVER)
+    assert look.failure == "ab" + "x" * 997
+
+
 def test_a_list_tells_what_came_and_what_went() -> None:
     """Against the list before; the first one has nothing to compare with."""
     look = judged(Expectation(), answer("abc"), before("bcd", faults=2))
