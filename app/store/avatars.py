@@ -172,7 +172,7 @@ def before(connection: sa.Connection, avatar: AvatarRow, arms: Sequence[str]) ->
 def save(connection: sa.Connection, avatar: AvatarRow, found: Sequence[Look]) -> bool:
     """Stores what a claimed avatar was answered; False when it was changed or deleted meanwhile."""
     current = find(connection, avatar.experiment, avatar.key, lock=True)
-    if current is None or current.asked_at != avatar.asked_at or current.since != avatar.since:
+    if current is None or current.asked_at != avatar.asked_at:
         return False
     owner = {"experiment": avatar.experiment, "avatar": avatar.key, "at": avatar.asked_at}
     if found:
