@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,18 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from app import alerting, quarantine
+from app import alerting, avatars, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
+from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
 from app.export import export_log, export_options
 from app.loading import load_items
+from app.recommenders import PythonFunctions
 from app.replay import (
     HeadlineOptions,
     ReplayOptions,
@@ -52,6 +54,8 @@ __all__ = ["main"]
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
 
 _FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
+
+_LAST_LOOK_S = 2.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,6 +87,11 @@ def main(context: click.Context) -> None:
     context.obj = lambda: _database(Settings.from_environment())  # for commands in modules of their own
 
 
+def _open_database() -> AbstractContextManager[Database]:
+    return _database(Settings.from_environment())
+
+
+main.add_command(alerts_group(_open_database))
 main.add_command(evaluate)
 main.add_command(simulate_command)
 main.add_command(units_command)
@@ -153,7 +162,7 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house, and evaluates alerts. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house, evaluates alerts, and looks at avatars. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
     _run_role(settings, "monitor", partial(_keep_house_and_alert, settings))
 
@@ -429,14 +438,18 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
 
 
 def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
-    """Both at once: a receiver of alerts that does not answer must not hold up the house."""
+    """All at once: a receiver of alerts, or a recommender, that does not answer must not hold up the house."""
     interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
+    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop, meter=meter)
     watcher = threading.Thread(target=alert, args=(database,), name="alerts")
     watcher.start()
+    functions = PythonFunctions.from_setting(settings.python_recommenders)
+    looker = threading.Thread(target=avatars.run, args=(database, functions), kwargs={"stop": stop}, daemon=True)
+    looker.start()
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
     monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
     watcher.join()
+    looker.join(_LAST_LOOK_S)  # what a recommender that hangs would have answered is not waited for
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
@@ -446,7 +459,8 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
     telemetry = telemetry_of(settings, name)
     telemetry.start()
     try:
-        run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
+        database = Database(_need_database(settings), name=f"croupier-{name}", meter=telemetry.meter)
+        run(database, stop=stop, meter=telemetry.meter)
     finally:
         telemetry.close()
 

@@ -1,7 +1,7 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
-It makes partitions ahead of time and ends old ones, keeps the statistics small, and matches events that came before
-their decision.
+It makes partitions ahead of time and ends old ones, keeps the statistics small, matches events that came before their
+decision, and counts how long decisions took.
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from app.latency import LatencyCount
 from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
 from app.serving.apart import write_apart
@@ -17,7 +18,18 @@ from app.serving.events import EventWriter, entry_of
 from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
-from app.store import alerts, erasure, experiments, exposures, feedback, partitions, quarantine, retention
+from app.store import (
+    alerts,
+    avatars,
+    erasure,
+    experiments,
+    exposures,
+    feedback,
+    metric_values,
+    partitions,
+    quarantine,
+    retention,
+)
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
@@ -38,6 +50,7 @@ _SHARD = 32_767
 _MOST_AT_ONCE = 500
 _GROWTH_EVERY = timedelta(hours=1)
 _COMPACTION_EVERY = timedelta(minutes=1)
+_LATENCIES_EVERY = timedelta(seconds=20)
 
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
@@ -101,6 +114,8 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
+            avatars.delete_old_looks(connection, experiment.key, since)
+            metric_values.delete_old(connection, experiment.key, since)
 
 
 def compact_all(database: Database, now: datetime) -> int:
@@ -122,6 +137,7 @@ class _Housekeeping:
         self._database = database
         self._retention_days = retention_days
         self._done_at: dict[str, datetime] = {}
+        self._latencies = LatencyCount(database)
 
     def once(self) -> None:
         """Everything that is due."""
@@ -133,6 +149,8 @@ class _Housekeeping:
             build_next(self._database)
         while match_unmatched(self._database, now):
             pass
+        if self._is_due("latencies", _LATENCIES_EVERY, now):
+            self._latencies.go_on(now)
 
     def _is_due(self, job: str, every: timedelta, now: datetime) -> bool:
         due = job not in self._done_at or now - self._done_at[job] >= every

@@ -21,12 +21,14 @@ from app.api.schemas import (
     RecommendationRequest,
     SilenceRequest,
 )
+from app.avatars import AvatarRequest, Expectation
 from app.cli import export
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.experiment import EvaluationRequest, ExperimentEvaluation
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.export import obp, parquet
+from app.preview import ArmPreview, Preview
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import (
@@ -54,6 +56,7 @@ from app.simulation.command import simulate_command
 from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
+from app.store.avatars import Look
 from app.store.tables import alert_channels, alert_silences, alerts, quarantine
 from app.units.erase import Erased
 from app.units.shapes import Assigned, Figures, Summary, UnitDecision, UnitExperiment, UnitItem, UnitStory
@@ -96,6 +99,11 @@ _SHAPES = (
     PinRequest,
     SilenceRequest,
     ChannelRequest,
+    AvatarRequest,
+    Expectation,
+    Preview,
+    ArmPreview,
+    Look,
     *get_args(AnyRule),
     WarmStart,
     Shadow,

@@ -16,6 +16,8 @@ __all__ = [
     "arm_statistics",
     "arms",
     "audit_log",
+    "avatar_looks",
+    "avatars",
     "catalogue",
     "contracts",
     "decision_counts",
@@ -471,4 +473,39 @@ erased_units = sa.Table(
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     sa.Column("salt", sa.LargeBinary, nullable=False),  # the same in all rows
     _moment("erased_at"),
+)
+
+# Units whose lists are asked for on a schedule.
+avatars = sa.Table(
+    "avatars",
+    metadata,
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.key"), primary_key=True),
+    _key("key"),
+    sa.Column("definition", JSONB, nullable=False),
+    _moment("since"),  # when the definition last changed: lists of before are not comparable
+    _moment("asked_at", nullable=True),  # when the last look began
+    _moment("looked_at", nullable=True),  # when the last look began that was stored; the same as its rows' `at`
+)
+
+# One row an arm and look; counted nowhere.
+avatar_looks = sa.Table(
+    "avatar_looks",
+    metadata,
+    _key("experiment"),
+    _key("avatar"),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("arm"),
+    _moment("at"),
+    sa.Column("items", ARRAY(sa.Text), nullable=False),
+    sa.Column("payload", JSONB(none_as_null=True), nullable=True),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    _text("failure", nullable=True),  # why there is no list
+    sa.Column("overlap", sa.Double, nullable=True),  # with the list before; null: there is none
+    sa.Column("came", ARRAY(sa.Text), nullable=True),  # items that the list before did not have
+    sa.Column("went", ARRAY(sa.Text), nullable=True),  # items that it had
+    _text("fault", nullable=True),  # what is not as expected
+    _number("faults"),  # looks in a row, this one included, with a fault
+    sa.ForeignKeyConstraint(["experiment", "avatar"], ["avatars.experiment", "avatars.key"], ondelete="CASCADE"),
+    sa.Index("avatar_looks_arm", "experiment", "avatar", "arm", "id"),
+    sa.Index("avatar_looks_at", "experiment", "at"),
 )
