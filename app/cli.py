@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from app import alerting, avatars, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
-from app import monitor as monitor_role
+from app import monitor_process, quarantine
 from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
@@ -25,7 +24,6 @@ from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
 from app.export import export_log, export_options
 from app.loading import load_items
-from app.recommenders import PythonFunctions
 from app.replay import (
     HeadlineOptions,
     ReplayOptions,
@@ -47,7 +45,6 @@ from app.supervisor import Supervisor, check_port_free, stop_with_parent
 from app.telemetry import telemetry_of
 from app.units.command import units_command
 from monitoring.logs import configure
-from monitoring.meter import Meter
 
 __all__ = ["main"]
 
@@ -55,7 +52,6 @@ _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
 
 _FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
 
-_LAST_LOOK_S = 2.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -162,9 +158,9 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house, evaluates alerts, and looks at avatars. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house and watches: data, alerts, avatars. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
-    _run_role(settings, "monitor", partial(_keep_house_and_alert, settings))
+    _run_role(settings, "monitor", partial(monitor_process.run, settings))
 
 
 @main.command()
@@ -435,21 +431,6 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)
-
-
-def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
-    """All at once: a receiver of alerts, or a recommender, that does not answer must not hold up the house."""
-    interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop, meter=meter)
-    watcher = threading.Thread(target=alert, args=(database,), name="alerts")
-    watcher.start()
-    functions = PythonFunctions.from_setting(settings.python_recommenders)
-    looker = threading.Thread(target=avatars.run, args=(database, functions), kwargs={"stop": stop}, daemon=True)
-    looker.start()
-    interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
-    monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
-    watcher.join()
-    looker.join(_LAST_LOOK_S)  # what a recommender that hangs would have answered is not waited for
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:

@@ -21,6 +21,7 @@ from app.serving.verdicts import Rejection, Verdict
 from app.store import (
     alerts,
     avatars,
+    drift_results,
     erasure,
     experiments,
     exposures,
@@ -113,6 +114,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
         with database.transaction() as connection:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
+            drift_results.delete_old(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
             avatars.delete_old_looks(connection, experiment.key, since)
             metric_values.delete_old(connection, experiment.key, since)

@@ -25,10 +25,27 @@ __all__ = [
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Window = Annotated[float, Meta(ge=60, le=2_592_000, description="seconds")]
 Severity = Literal["page", "ticket", "info"]
-Metric = Literal["decisions_per_s", "fallback_share", "rejected_share", "reward_rate"]
 # How many decisions took longer is counted for these, minute by minute.
 LatencyTarget = Literal[1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10_000]
 LATENCY_TARGETS_MS: Final[tuple[int, ...]] = get_args(LatencyTarget)
+Metric = Literal[
+    "decisions_per_s",
+    "fallback_share",
+    "rejected_share",
+    "reward_rate",
+    # Of the newest closed window's data: `monitoring.data_quality`.
+    "missing_share",
+    "unseen_share",
+    "invalid_share",
+    "out_of_range_share",
+    "late_share",
+    "duplicate_share",
+    "unmatched_share",
+    "empty_list_share",
+    "short_list_share",
+    "unknown_item_share",
+    "silent_share",
+]
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -57,7 +74,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 
 
 class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
-    """A figure is above or below a limit. `clear_at` (hysteresis) is the limit of an alert that fires."""
+    """A figure is above or below a limit. `clear_at` (hysteresis) is the limit of an alert that fires.
+
+    Figures of the data are those of the newest closed window, whatever `window_s` is.
+    """
 
     metric: Metric
     comparison: Literal["above", "below"] = "above"
@@ -104,13 +124,21 @@ class Change(Rule, frozen=True, kw_only=True, tag="change"):
 
 
 class Drift(Rule, frozen=True, kw_only=True, tag="drift"):
-    """The share of drifted features of a closed window reaches a limit."""
+    """The context, or any one feature, has drifted in some closed windows in a row.
 
+    Of the dataset the value is the smallest share of drifted features in these windows. Of features, each an alert of
+    its own, it is the number of windows in a row, up to the newest, in which the feature has drifted.
+    """
+
+    of: Literal["dataset", "features"] = "dataset"
     at_least: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    windows: Annotated[int, Meta(ge=1, le=100)] = 2
+    alpha: Annotated[float, Meta(gt=0, le=0.05, description="Largest adjusted p that counts")] = 0.01
 
     def holds(self, reading: Reading, *, firing: bool) -> bool:  # noqa: ARG002 - no hysteresis: windows are closed
         """See `Rule.holds`."""
-        return reading.value is not None and reading.value >= self.at_least
+        limit = self.at_least if self.of == "dataset" else self.windows
+        return reading.value is not None and reading.value >= limit
 
 
 class SampleRatio(Rule, frozen=True, kw_only=True, tag="sample_ratio"):
@@ -209,9 +237,26 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "avatar": Avatar(
         min_sample=1, summary="A list that an avatar was given is not as expected",
     ),
+    "drift": Drift(
+        min_sample=50, summary="Half of the context's features have drifted",
+    ),
+    "duplicate-feedback": Threshold(
+        metric="duplicate_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="Events come again under another id, and count twice",
+    ),
+    "empty-lists": Threshold(
+        metric="empty_list_share", value=0.05, clear_at=0.03, min_sample=100, summary="Many answers are empty lists",
+    ),
     "fallbacks": Threshold(
         metric="fallback_share", value=0.05, clear_at=0.03, window_s=900, for_s=300, min_sample=100,
         summary="Many decisions are answered by a fallback",
+    ),
+    "feature-drift": Drift(
+        of="features", min_sample=50, summary="A feature has drifted: of the context, of scores, or rewards of an arm",
+    ),
+    "late-feedback": Threshold(
+        metric="late_share", value=0.2, clear_at=0.1, min_sample=100,
+        summary="Feedback comes after the attribution window: the policy learns that nothing came",
     ),
     "latency-page-fast": SloBurn(
         severity="page", of="latency", objective=0.99, factor=14.4, window_s=3600, short_window_s=300, min_sample=500,
@@ -251,5 +296,13 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     ),
     "starvation": Starvation(
         for_s=900, keep_firing_for_s=900, min_sample=50, summary="An arm gets less than its floor",
+    ),
+    "unknown-items": Threshold(
+        metric="unknown_item_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="Lists show items that the catalogue does not have",
+    ),
+    "unseen-categories": Threshold(
+        metric="unseen_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="A feature of the context has values that the days before did not have",
     ),
 }  # fmt: skip

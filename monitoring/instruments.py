@@ -21,6 +21,7 @@ __all__ = [
     "DATABASE_AWAY",
     "DATABASE_OPERATION",
     "DECISIONS",
+    "DRIFT_SCORE",
     "EXPOSURES",
     "FEEDBACK",
     "FEEDBACK_DELAY",
@@ -187,6 +188,14 @@ REGRET: Final = Instrument(
     "{reward}",
     ("experiment",),
     "Estimated reward missed so far: over exposures, the best arm's posterior mean less that of the arm shown.",
+    merge="livemostrecent",
+)
+DRIFT_SCORE: Final = Instrument(
+    "croupier.drift.score",
+    "gauge",
+    "1",
+    ("experiment", "feature"),
+    "Of the newest closed window: from 1 on the feature has drifted; `dataset` is the share of drifted ones ÷ 0.5.",
     merge="livemostrecent",
 )
 

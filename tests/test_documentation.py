@@ -47,6 +47,7 @@ from app.reports import (
     SampleRatioReport,
     UnitSample,
 )
+from app.reports.data import DataFigure, DataWindow, DriftFeature, DriftWindow
 from app.reports.states import Exposure, OutcomeState
 from app.services import Services
 from app.serving.verdicts import Reason
@@ -109,6 +110,10 @@ _SHAPES = (
     Shadow,
     ShadowReport,
     ShadowShare,
+    DriftWindow,
+    DriftFeature,
+    DataWindow,
+    DataFigure,
     ItemRequest,
     UnitStory,
     UnitDecision,

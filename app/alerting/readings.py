@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from app.alerting.data import drift_readings, quality_readings
 from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
 from app.store import allocations, avatars, latencies
@@ -202,6 +203,10 @@ def _staleness(place: _Place, _: Staleness) -> Reading:
     return Reading(value=age, detail=f"allocation {current.number} is {age:.0f} s old and there is new evidence")
 
 
+def _drift(place: _Place, rule: Drift) -> list[Reading]:
+    return drift_readings(place.connection, place.experiment.key, rule, place.now)
+
+
 def _burn(place: _Place, rule: SloBurn) -> Reading:
     counted = _slow if rule.of == "latency" else _fallen_back
     long, short = counted(place, rule, rule.window_s), counted(place, rule, rule.short_window_s)
@@ -238,8 +243,10 @@ def _avatars(place: _Place, _: Avatar) -> list[Reading]:
     ]
 
 
-def _threshold(place: _Place, rule: Threshold) -> Reading:
-    return _FIGURES[rule.metric](place, rule.window_s)
+def _threshold(place: _Place, rule: Threshold) -> list[Reading]:
+    if rule.metric in _FIGURES:
+        return [_FIGURES[rule.metric](place, rule.window_s)]
+    return quality_readings(place.connection, place.experiment.key, rule.metric, place.now)
 
 
 def _share(part: int, whole: int, what: str) -> Reading:
@@ -251,9 +258,9 @@ def _one(reader: Callable[[_Place, Any], Reading]) -> Callable[[_Place, Any], li
 
 
 _READERS: Mapping[type[AnyRule], Callable[[_Place, Any], list[Reading]]] = {
-    Threshold: _one(_threshold),
+    Threshold: _threshold,
     Change: _one(_change),
-    Drift: _one(lambda *_: Reading(detail="drift is not measured yet")),
+    Drift: _drift,
     SampleRatio: _one(_sample_ratio),
     Starvation: _starvation,
     Absence: _absence,
