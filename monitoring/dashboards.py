@@ -15,7 +15,7 @@ from monitoring.instruments import INSTRUMENTS, Instrument
 
 __all__ = ["dashboards", "main", "unit_of"]
 
-# UCUM to Grafana. What is in braces is a count of something; `1` is shown as it is, since not every such figure is a share.
+# UCUM to Grafana. What is in braces is counted; `1` is shown as it is, since not every such figure is a share.
 _UNITS: Final = {"s": "s", "By": "bytes", "1": "none"}
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 _WIDTH, _HEIGHT = 12, 8
