@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo run test faults check format bench lock clean
+.PHONY: demo run test faults rehearsal check format bench lock clean
 
 demo: .venv/installed
 	$(BIN)/croupier demo
@@ -17,6 +17,10 @@ test: .venv/installed
 # The faults of `make test`, for longer and more often.
 faults: .venv/installed
 	CROUPIER_FAULTS=long $(BIN)/python -m pytest tests/faults --log-cli-level=INFO
+
+# The Dockerfile's and the compose file's commands, without Docker: Linux, as root.
+rehearsal: .venv/installed
+	$(BIN)/python -m tests.deploy.rehearsal
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
@@ -40,6 +44,8 @@ lock:
 		pyproject.toml --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	echo setuptools | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		--constraint requirements-dev.lock - --no-annotate --output-file requirements-build.lock
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -165,9 +165,10 @@ def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
 
 @main.command()
 def migrate() -> None:
-    """Brings the database to this version's schema."""
-    with _database(Settings.from_environment()) as database:
-        click.echo(f"The schema is at revision {run_migrations(database, datetime.now(UTC))}")
+    """Brings the database to this version's schema, and makes CROUPIER_BOOTSTRAP_KEY if it is set."""
+    settings = Settings.from_environment()
+    with _database(settings) as database:
+        click.echo(f"The schema is at revision {_prepare(database, settings)}")
 
 
 @main.command()
@@ -231,29 +232,39 @@ def keys() -> None:
     """API keys."""
 
 
-@keys.command("create")
-@click.option("--name", required=True, help="Who or what the key is for.")
-@click.option(
+_scopes = click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice([str(scope) for scope in ALL_SCOPES]),
+    callback=lambda _context, _parameter, names: tuple(map(Scope, names)) or ALL_SCOPES,
     help="Default: every scope.",
 )
-def keys_create(name: str, scopes: tuple[str, ...]) -> None:
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Who or what the key is for.")
+@_scopes
+def keys_create(name: str, scopes: tuple[Scope, ...]) -> None:
     """Makes a key and prints it, this once."""
     key = new_key()
     with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        add_key(connection, key, name=name, scopes=tuple(Scope(scope) for scope in scopes) or ALL_SCOPES)
+        add_key(connection, key, name=name, scopes=scopes)
     click.echo(key)
 
 
 @keys.command("ensure")
-@click.argument("key")
-def keys_ensure(key: str) -> None:
-    """Makes sure that a key of your choice exists, with every scope."""
+@click.argument("key", required=False)
+@click.option("--file", type=click.File(), help="Where KEY is, instead: other users see arguments.")
+@click.option("--name", default="bootstrap", show_default=True, help="Who or what the key is for.")
+@_scopes
+def keys_ensure(key: str | None, file: TextIO | None, name: str, scopes: tuple[Scope, ...]) -> None:
+    """Makes sure that a key of your choice exists; one that is there stays as it is."""
+    key = file.read().strip() if file else key
+    if not key:
+        raise click.UsageError("Name a KEY, or a --file that holds one")
     with _database(Settings.from_environment()) as database:
-        ensure_key(database, key)
+        ensure_key(database, key, name=name, scopes=scopes)
 
 
 @keys.command("list")
@@ -425,12 +436,18 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
     check_port_free(settings.host, settings.port)
     with _database_url(settings, stop_after=True) as url:
         database = Database(url)
-        run_migrations(database, datetime.now(UTC))
-        if settings.bootstrap_key:
-            ensure_key(database, settings.bootstrap_key)
+        _prepare(database, settings)
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)
+
+
+def _prepare(database: Database, settings: Settings) -> str:
+    """Migrates, makes the bootstrap key, and returns the schema's revision."""
+    revision = run_migrations(database, datetime.now(UTC))
+    if settings.bootstrap_key:
+        ensure_key(database, settings.bootstrap_key)
+    return revision
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
