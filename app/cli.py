@@ -19,6 +19,8 @@ from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
+from app.batch import role as batch_role
+from app.batch.command import batch_options, measure
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -51,6 +53,8 @@ __all__ = ["main"]
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
 
 _FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
+
+_PATIENCE_S = 3.0  # with what is measured, when the monitor ends
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -149,9 +153,9 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house, and evaluates alerts. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house, evaluates alerts, measures quality. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
-    _run_role(settings, "monitor", partial(_keep_house_and_alert, settings))
+    _run_role(settings, "monitor", partial(_watch_over_all, settings))
 
 
 @main.command()
@@ -181,6 +185,17 @@ def export(*, experiment: str, form: str, output: Path, since: datetime | None, 
     with _database(Settings.from_environment()) as database:
         count = export_log(database, experiment, form, output, since=since, until=until)
     click.echo(f"{output} holds {count:,} decisions")
+
+
+@main.command()
+@batch_options
+def batch(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Works out the quality of EXPERIMENTS, of all without any, for windows of time that are over.
+
+    Exit status 1 if one could not be measured: the log says why, and the others are.
+    """
+    with _database(Settings.from_environment()) as database:
+        measure(database, **options)
 
 
 @main.group()
@@ -424,15 +439,23 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
         yield lambda: Supervisor(environment).run(stop)
 
 
-def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
-    """Both at once: a receiver of alerts that does not answer must not hold up the house."""
-    interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
-    watcher = threading.Thread(target=alert, args=(database,), name="alerts")
-    watcher.start()
+def _watch_over_all(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
+    """All at once: neither a receiver of alerts that does not answer nor a day of many decisions holds up the house."""
+    alert = partial(
+        alerting.run, database, interval_s=settings.alert_interval_ms / 1000, alertmanagers=settings.alertmanagers
+    )
+    measure = partial(batch_role.run, database, interval_s=settings.batch_interval_ms / 1000, meter=meter)
+    # What is measured when the process ends is measured by the next one: the query at hand need not be waited for.
+    others = [
+        threading.Thread(target=alert, kwargs={"stop": stop}, name="alerts"),
+        threading.Thread(target=measure, kwargs={"stop": stop}, name="quality", daemon=True),
+    ]
+    for other in others:
+        other.start()
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
     monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
-    watcher.join()
+    for other in others:
+        other.join(timeout=_PATIENCE_S if other.daemon else None)
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:

@@ -17,7 +17,7 @@ from app.serving.events import EventWriter, entry_of
 from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
-from app.store import alerts, experiments, exposures, feedback, partitions, quarantine, retention
+from app.store import alerts, experiments, exposures, feedback, metric_values, partitions, quarantine, retention
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
@@ -37,6 +37,8 @@ _SHARD = 32_767
 _MOST_AT_ONCE = 500
 _GROWTH_EVERY = timedelta(hours=1)
 _COMPACTION_EVERY = timedelta(minutes=1)
+# Figures of closed windows are few: they are kept for a year and a month, whenever the log goes.
+_FIGURES_KEPT = timedelta(days=400)
 
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
@@ -99,6 +101,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
+            metric_values.delete_old(connection, experiment.key, min(kept_since, now - _FIGURES_KEPT))
 
 
 def compact_all(database: Database, now: datetime) -> int:

@@ -15,6 +15,7 @@ __all__ = [
     "ARM_PROPENSITY",
     "ARM_REWARD_MEAN",
     "ARM_SHARE",
+    "BATCH_PASS",
     "BATCH_SIZE",
     "COMMIT_DURATION",
     "DATABASE_AWAY",
@@ -25,6 +26,7 @@ __all__ = [
     "INSTRUMENTS",
     "LEARNER_PASS",
     "MONITOR_PASS",
+    "QUALITY",
     "RECOMMENDER_DURATION",
     "REGRET",
     "REQUEST_DURATION",
@@ -169,6 +171,17 @@ REGRET: Final = Instrument(
     ("experiment",),
     "Estimated reward missed so far: over exposures, the best arm's posterior mean less that of the arm shown.",
     merge="livemostrecent",
+)
+QUALITY: Final = Instrument(
+    "croupier.quality",
+    "gauge",
+    "1",
+    ("experiment", "metric", "arm"),
+    "Quality of recommendations on the newest day that is worked out, lists cut at 10; no arm: all together.",
+    merge="livemostrecent",
+)
+BATCH_PASS: Final = Instrument(
+    "croupier.batch.pass.duration", "histogram", "s", (), "Duration of a look for days to work out.", _SLOW
 )
 
 INSTRUMENTS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Instrument))
