@@ -132,8 +132,8 @@ def gather(
         served=place[columns[:, 2].astype(np.int64)],
         unit=columns[:, 3].astype(np.int64),
         counts=columns[:, 4] > 0,
-        outcome=columns[:, 5],
-        delay_s=columns[:, 6],
+        outcome=columns[:, 5].copy(),  # not a view, which would keep all of the columns
+        delay_s=columns[:, 6].copy(),
         liked=ItemSets.from_pairs(np.repeat(np.arange(sizes.size), sizes), liked, n_sets=sizes.size),
     )
 

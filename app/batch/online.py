@@ -91,11 +91,11 @@ def _note_repeats(figures: Figures, arm: str, lists: WindowLists, rows: npt.NDAr
     units = np.unique(lists.unit[rows]).size
     n = int(np.count_nonzero(rows))
     figures.add("exposures_per_unit", arm, Figure(n / units if units else np.nan, units))
-    shown = np.concatenate(
-        [block.items for block in blocks(lists.items[rows], lists.items.shape[1])] or [lists.items[:0]]
-    )
+    parts = [block.items.astype(np.int32) for block in blocks(lists.items[rows], lists.items.shape[1])]
+    shown = np.concatenate(parts or [lists.items[:0]])
     pairs = (lists.unit[rows][:, None] * (int(shown.max(initial=0)) + 1) + shown)[shown >= 0]
-    figures.add("repeat_share", arm, _share(pairs.size - np.unique(pairs).size, pairs.size))
+    pairs.sort()  # in place: there are ten times as many of them as decisions
+    figures.add("repeat_share", arm, _share(np.count_nonzero(pairs[1:] == pairs[:-1]), pairs.size))
 
 
 def _share(part: SupportsInt, whole: SupportsInt) -> Figure:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from app.batch import WorkedOut
 from app.specification import Reward, Specification
 from app.store import items as item_store
 from app.store.database import Database
@@ -168,3 +169,24 @@ def _event(draw: random.Random, stream: Stream, row: DecisionRow, number: int) -
         item_id=draw.choice(listed) if how == "item" else draw.choice(ITEMS) if how == "other" else None,
         position=draw.randint(1, 13) if how in {"position", "item"} else None,
     )
+
+
+class Seen:
+    """A watch that remembers."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self.decisions = 0
+        self.done: list[WorkedOut] = []
+
+    def begin(self, windows: int) -> None:
+        """How many windows are due."""
+        self.windows = windows
+
+    def read(self, decisions: int) -> None:
+        """How many decisions more."""
+        self.decisions += decisions
+
+    def finish(self, done: WorkedOut) -> None:
+        """Which window."""
+        self.done.append(done)

@@ -8,19 +8,25 @@ from typing import Any
 
 import pytest
 
-from app.batch import BatchOptions, WorkedOut, batch
+from app import monitor
+from app.batch import BatchOptions, batch
+from app.batch.gauges import GAUGED, GAUGED_K, Gauges
+from app.batch.run import Interrupted
 from app.batch.windows import DAY_S, Wanted
 from app.errors import NotFound
 from app.store.database import Database
 from app.store.metric_values import MetricValue, Selection, page
+from app.store.metric_values import put as put_values
+from monitoring.instruments import QUALITY
+from monitoring.meter import Meter
 from tests.app.batch import slow
 from tests.app.batch.stream import (
     DAY,
     HOUR,
     ITEMS,
     REWARDS,
+    Seen,
     Stream,
-    catalogue,
     of,
     partitions,
     random_stream,
@@ -32,27 +38,6 @@ KS = (1, 3, 10)
 DAILY = BatchOptions(ks=KS)
 # Features are stored in single precision.
 BY_VECTORS = {"serendipity", "intra_list_diversity"}
-
-
-class Seen:
-    """A watch that remembers."""
-
-    def __init__(self) -> None:
-        self.windows = 0
-        self.decisions = 0
-        self.done: list[WorkedOut] = []
-
-    def begin(self, windows: int) -> None:
-        """How many windows are due."""
-        self.windows = windows
-
-    def read(self, decisions: int) -> None:
-        """How many decisions more."""
-        self.decisions += decisions
-
-    def finish(self, done: WorkedOut) -> None:
-        """Which window."""
-        self.done.append(done)
 
 
 def run(database: Database, options: BatchOptions = DAILY, *keys: str, at: datetime | None = None) -> Seen:
@@ -92,14 +77,6 @@ def same(metric: str, found: tuple[float | None, int], expected: tuple[float | N
         return found == expected
     near = 1e-6 if metric in BY_VECTORS else 1e-9
     return found[1] == expected[1] and math.isclose(found[0], expected[0], rel_tol=near, abs_tol=near)
-
-
-@pytest.fixture
-def home(database: Database) -> Database:
-    """A database with the catalogue and a week of partitions."""
-    partitions(database)
-    catalogue(database)
-    return database
 
 
 def stream_of(database: Database, key: str, seed: int = 1, **parts: Any) -> Stream:
@@ -257,3 +234,67 @@ def test_a_window_of_too_many_decisions_is_judged_by_a_share_of_its_units(home: 
         home, "SELECT count(*) FILTER (WHERE learnable) FROM decisions WHERE hashtextextended(unit, 0) & 3 = 0"
     )
     assert values["online", "exposures", 0, ""][0] == drawn[0][0]
+
+
+class Impatient(Seen):
+    """A watch that ends the batch when the second window is read."""
+
+    def read(self, decisions: int) -> None:
+        """Ends it."""
+        if self.done:
+            raise Interrupted
+        super().read(decisions)
+
+
+def test_an_interrupted_batch_keeps_what_is_done_and_goes_on_the_next_time(home: Database) -> None:
+    """A window has all of its figures or none."""
+    stream_of(home, "home", days=1, per_day=20)
+    since = BatchOptions(wanted=Wanted(since=today() - DAY), ks=KS)
+    stream = random_stream("more", of(REWARDS["click"]), 5, days=1, per_day=20)
+    stream.store(home)
+    with pytest.raises(Interrupted):
+        batch(home, since, Impatient(), today() + HOUR)
+    assert stored(home, "more") == []
+    assert len(stored(home, "home")) > 100
+    assert [done.experiment for done in run(home, since, at=today() + HOUR).done] == ["more"]
+
+
+def test_the_gauges_are_those_of_the_newest_day(home: Database) -> None:
+    """One cut-off, a fixed list; a figure that the newest day does not have is no number, not the old one."""
+    stream_of(home, "home", days=3)
+    run(home, BatchOptions(wanted=Wanted(until=today() - DAY)), at=today() + HOUR)
+    meter = Meter()
+    gauges = Gauges(home, meter)
+    gauges.note()
+    before = noted(meter)
+    assert {metric for _, metric, _ in before} == set(GAUGED)
+    (ndcg,) = [v.value for v in stored(home, "home", metrics=["ndcg"], levels=["offline"], arm="b") if v.k == GAUGED_K]
+    assert before["home", "ndcg", "b"] == ndcg
+    execute(home, "DELETE FROM feedback")
+    run(home, at=today() + HOUR)
+    gauges.note()
+    after = noted(meter)
+    assert after.keys() == before.keys()
+    assert math.isnan(after["home", "ndcg", "b"])
+    assert after["home", "empty_share", "b"] != before["home", "empty_share", "b"]
+
+
+def noted(meter: Meter) -> dict[tuple[str, ...], float]:
+    """The gauges by labels."""
+    seen: dict[tuple[str, ...], float] = {}
+    meter.read(lambda every: seen.update({s.labels: s.value for s in every if s.instrument is QUALITY}))
+    return seen
+
+
+def test_figures_outlive_the_log_by_far(home: Database) -> None:
+    """The monitor deletes them after 400 days."""
+    put(home, "home")
+    starts = [today() - days * DAY for days in (401, 399)]
+    values = [
+        MetricValue(experiment="home", level="online", window_start=start, window_s=DAY_S, metric="decisions", value=1)
+        for start in starts
+    ]
+    with home.transaction() as connection:
+        put_values(connection, values)
+    monitor.grow(home, today() + HOUR, 30)
+    assert [value.window_start for value in stored(home, "home")] == starts[1:]
