@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 KS: Final = (1, 5, 10)
 # A window of more decisions is judged by a share of its units, so that memory stays bounded.
-MOST_DECISIONS: Final = 2_000_000
+MOST_DECISIONS: Final = 1_000_000
 
 
 class BatchOptions(Struct, frozen=True, kw_only=True):

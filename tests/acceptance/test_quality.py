@@ -76,7 +76,8 @@ def test_pages_follow_each_other_without_gap_or_double(api: Api) -> None:
     """Whatever their size; the last says that it is."""
     everything = page(api, "limit=10000")
     assert everything["next_after"] is None
-    read, after = [], ""
+    read: list[dict[str, Any]] = []
+    after: str | None = ""
     while after is not None:
         found = page(api, "limit=200" + (f"&after={quote(after)}" if after else ""))
         read += found["values"]
