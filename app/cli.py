@@ -19,6 +19,7 @@ from app import learner as learner_role
 from app import monitor_process, quarantine
 from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
+from app.batch.command import batch_options, measure
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -158,7 +159,7 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house and watches: data, alerts, avatars. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house; watches data, quality, alerts, avatars. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
     _run_role(settings, "monitor", partial(monitor_process.run, settings))
 
@@ -191,6 +192,17 @@ def export(*, experiment: str, form: str, output: Path, since: datetime | None, 
     with _database(Settings.from_environment()) as database:
         count = export_log(database, experiment, form, output, since=since, until=until)
     click.echo(f"{output} holds {count:,} decisions")
+
+
+@main.command()
+@batch_options
+def batch(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Works out the quality of EXPERIMENTS, of all without any, for windows of time that are over.
+
+    Exit status 1 if one could not be measured: the log says why, and the others are.
+    """
+    with _database(Settings.from_environment()) as database:
+        measure(database, **options)
 
 
 @main.group()

@@ -52,6 +52,8 @@ _MOST_AT_ONCE = 500
 _GROWTH_EVERY = timedelta(hours=1)
 _COMPACTION_EVERY = timedelta(minutes=1)
 _LATENCIES_EVERY = timedelta(seconds=20)
+# Figures of closed windows are few: they are kept for a year and a month, whenever the log goes.
+_FIGURES_KEPT = timedelta(days=400)
 
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
@@ -117,7 +119,8 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             drift_results.delete_old(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
             avatars.delete_old_looks(connection, experiment.key, since)
-            metric_values.delete_old(connection, experiment.key, since)
+            metric_values.delete_old(connection, experiment.key, since, narrower_than_s=3600)
+            metric_values.delete_old(connection, experiment.key, min(kept_since, now - _FIGURES_KEPT))
 
 
 def compact_all(database: Database, now: datetime) -> int:

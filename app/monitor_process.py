@@ -1,11 +1,13 @@
 """The monitor process: all its roles at once. Each takes a lock of its own, so processes may share them."""
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
 from app import alerting, avatars, monitor
+from app.batch import role as batch
 from app.data_watch.windows import Widths
 from app.recommenders import PythonFunctions
 from app.settings import Settings
@@ -14,8 +16,8 @@ from monitoring.meter import Meter
 
 __all__ = ["run"]
 
-# What a recommender that hangs would have answered is not waited for.
-_LAST_LOOK_S = 2.0
+# How long the process waits, when it ends, for a recommender that hangs and a query that takes long.
+_PATIENCE_S = 3.0
 
 
 def run(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
@@ -31,20 +33,23 @@ def run(settings: Settings, database: Database, *, stop: threading.Event, meter:
     data_watch = import_module("app.data_watch.role")
     widths = Widths(window_s=settings.data_window_s, reference_s=settings.data_reference_s)
     watch = partial(data_watch.run, widths=widths, stop=stop, meter=meter)
-    functions = PythonFunctions.from_setting(settings.python_recommenders)
-    look = partial(avatars.run, functions=functions, stop=stop)
-    others = [_beside(run, database, daemon=False) for run in (alert, watch)]
-    looker = _beside(look, database, daemon=True)
+    measure = partial(batch.run, interval_s=settings.batch_interval_ms / 1000, stop=stop, meter=meter)
+    look = partial(avatars.run, functions=PythonFunctions.from_setting(settings.python_recommenders), stop=stop)
+    waited_for = [_beside(role, database, daemon=False) for role in (alert, watch)]
+    # What these have not finished, the next process begins anew.
+    others = [_beside(role, database, daemon=True) for role in (measure, look)]
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
     monitor.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
-    for thread in others:
+    for thread in waited_for:
         thread.join()
-    looker.join(_LAST_LOOK_S)
+    last = time.monotonic() + _PATIENCE_S
+    for thread in others:
+        thread.join(max(0.0, last - time.monotonic()))
 
 
-def _beside(run: "partial[None]", database: Database, *, daemon: bool) -> threading.Thread:
+def _beside(role: "partial[None]", database: Database, *, daemon: bool) -> threading.Thread:
     """A thread that runs a role."""
-    role: Callable[..., None] = run.func
-    thread = threading.Thread(target=run, args=(database,), name=role.__module__, daemon=daemon)
+    function: Callable[..., None] = role.func
+    thread = threading.Thread(target=role, args=(database,), name=function.__module__, daemon=daemon)
     thread.start()
     return thread

@@ -87,6 +87,10 @@ class Settings:
     alert_interval_ms: int = _setting(
         15_000, "How often the monitor evaluates the rules of alerts.", read=int, low=100, high=600_000
     )
+    batch_interval_ms: int = _setting(
+        60_000, "How often the monitor looks for days that are over, to work out their quality.", read=int, low=100,
+        high=86_400_000,
+    )  # fmt: skip
     alertmanager_urls: str | None = _setting(
         None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
     )

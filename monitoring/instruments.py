@@ -16,6 +16,7 @@ __all__ = [
     "ARM_PROPENSITY",
     "ARM_REWARD_MEAN",
     "ARM_SHARE",
+    "BATCH_PASS",
     "BATCH_SIZE",
     "COMMIT_DURATION",
     "DATABASE_AWAY",
@@ -28,6 +29,7 @@ __all__ = [
     "INSTRUMENTS",
     "LEARNER_PASS",
     "MONITOR_PASS",
+    "QUALITY",
     "RECOMMENDER_DURATION",
     "REGRET",
     "REQUEST_DURATION",
@@ -197,6 +199,17 @@ DRIFT_SCORE: Final = Instrument(
     ("experiment", "feature"),
     "Of the newest closed window: from 1 on the feature has drifted; `dataset` is the share of drifted ones ÷ 0.5.",
     merge="livemostrecent",
+)
+QUALITY: Final = Instrument(
+    "croupier.quality",
+    "gauge",
+    "1",
+    ("experiment", "metric", "arm"),
+    "Quality of recommendations on the newest day that is worked out, lists cut at 10; no arm: all together.",
+    merge="livemostrecent",
+)
+BATCH_PASS: Final = Instrument(
+    "croupier.batch.pass.duration", "histogram", "s", (), "Duration of a look for days to work out.", _SLOW
 )
 
 INSTRUMENTS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Instrument))

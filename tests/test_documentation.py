@@ -22,12 +22,13 @@ from app.api.schemas import (
     SilenceRequest,
 )
 from app.avatars import AvatarRequest, Expectation
-from app.cli import export
+from app.cli import batch, export
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.experiment import EvaluationRequest, ExperimentEvaluation
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.export import obp, parquet
+from app.metric_series import SeriesPage
 from app.preview import ArmPreview, Preview
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
@@ -58,6 +59,7 @@ from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
 from app.store.avatars import Look
+from app.store.metric_values import MetricValue
 from app.store.tables import alert_channels, alert_silences, alerts, quarantine
 from app.units.erase import Erased
 from app.units.shapes import Assigned, Figures, Summary, UnitDecision, UnitExperiment, UnitItem, UnitStory
@@ -131,6 +133,8 @@ _SHAPES = (
     LogReport,
     OverlapReport,
     EstimateReport,
+    SeriesPage,
+    MetricValue,
     SimulationResult,
     Injection,
     Phase,
@@ -198,6 +202,12 @@ def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
 def test_each_option_of_evaluate_is_documented() -> None:
     """Every option and every estimator stands on the page."""
     words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_batch_is_documented() -> None:
+    """Every option stands on the page."""
+    words = [parameter.opts[0] for parameter in batch.params if parameter.name != "experiments"]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 

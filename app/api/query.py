@@ -1,7 +1,9 @@
 """Reads what stands in URLs: query parameters and keys."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar, cast
 
 import msgspec
 from flask import request
@@ -9,7 +11,9 @@ from flask import request
 from app.errors import InvalidInput
 from app.specification import KEY_PATTERN, UnitId
 
-__all__ = ["LARGEST_ID", "checked_key", "checked_unit", "moment", "number", "whole"]
+__all__ = ["LARGEST_ID", "checked_key", "checked_unit", "moment", "number", "whole", "words"]
+
+Word = TypeVar("Word", bound=str)
 
 LARGEST_ID = 2**63 - 1  # of a row
 
@@ -56,6 +60,21 @@ def moment(name: str) -> datetime | None:
     if value.tzinfo is None:
         raise InvalidInput.at("#", f"query parameter {name}={text!r} needs a time zone, as Z")
     return value
+
+
+def words(name: str, known: Sequence[Word] | None = None) -> list[Word] | None:
+    """Words, separated by commas; None: the parameter is not there.
+
+    Raises:
+        InvalidInput: one of them is not among the known ones, if these are given.
+    """
+    text = request.args.get(name)
+    if text is None:
+        return None
+    found = text.split(",")
+    if known is not None and not set(found) <= set(known):
+        raise InvalidInput.at("#", f"query parameter {name}={text!r} must name some of {', '.join(known)}")
+    return cast("list[Word]", found)
 
 
 def checked_key(key: str) -> str:

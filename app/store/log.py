@@ -13,7 +13,7 @@ from app.ids import first_id_at
 from app.store.database import cursor_of
 from app.store.slices import ID_MARGIN, newest_first
 
-__all__ = ["LoggedRows", "Question", "newest", "stream", "stream_counted"]
+__all__ = ["LoggedRows", "Question", "id_bounds", "in_pieces", "newest", "stream", "stream_counted"]
 
 _PIECE = 10_000
 
@@ -149,16 +149,29 @@ def stream_counted(
     yield from _pieces(connection, _COUNTED, question, size)
 
 
-def _pieces(
-    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
-) -> Iterator[Sequence[sa.RowMapping]]:
+def in_pieces(
+    connection: sa.Connection, query: sa.TextClause, values: Mapping[str, Any], *, size: int = _PIECE
+) -> Iterator[Sequence[sa.Row[Any]]]:
+    """What a query about the log finds, by a cursor of the server's: memory holds one piece of `size` rows."""
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     connection.execute(_JOIN_IN_ORDER)
-    values = _parameters(question, question.since - ID_MARGIN, question.until + ID_MARGIN)
     # A cursor of the server's: memory holds one piece.
     options = {"stream_results": True, "yield_per": size}
-    yield from connection.execute(query, values, execution_options=options).mappings().partitions(size)
+    yield from connection.execute(query, values, execution_options=options).partitions(size)
+
+
+def id_bounds(since: datetime, until: datetime) -> dict[str, str]:
+    """The least id that a decision of a time may have, `first`, and that which all its ids are below, `end`."""
+    return {"first": str(first_id_at(since - ID_MARGIN)), "end": str(first_id_at(until + ID_MARGIN))}
+
+
+def _pieces(
+    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
+) -> Iterator[Sequence[sa.RowMapping]]:
+    values = _parameters(question, question.since - ID_MARGIN, question.until + ID_MARGIN)
+    for piece in in_pieces(connection, query, values, size=size):
+        yield [row._mapping for row in piece]  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def _outcomes_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str, float]]:
