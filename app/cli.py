@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
+from app.console.command import operators_group
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -445,6 +446,13 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
         run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
     finally:
         telemetry.close()
+
+
+def _open_database() -> AbstractContextManager[Database]:
+    return _database(Settings.from_environment())
+
+
+main.add_command(operators_group(_open_database))
 
 
 @contextmanager
