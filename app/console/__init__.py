@@ -5,6 +5,7 @@ a template. `pages.py` lists them; the rest of this package is what pages share.
 """
 
 from flask import Flask
+from jinja2 import StrictUndefined
 
 from app.console import assets, formats, log_in, pages, problems, security
 from app.console.vitals import Vitals
@@ -21,6 +22,7 @@ def create_console(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     app.extensions.update(croupier=services, vitals=Vitals(services))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.undefined = StrictUndefined  # a typing error in a template must not look like an empty figure
     for part in (security, problems, formats, assets):
         part.install(app)
     for blueprint in (log_in.blueprint, *(page.blueprint for page in pages.PAGES)):

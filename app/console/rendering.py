@@ -1,6 +1,8 @@
 """Templates rendered aside, so that a large page holds up no decision of the same worker."""
 
-from flask import copy_current_request_context, render_template
+from contextvars import copy_context
+
+from flask import render_template
 
 from app.console.security import services
 
@@ -8,10 +10,6 @@ __all__ = ["rendered"]
 
 
 def rendered(template: str, **view: object) -> str:
-    """A page. Whatever it shows must have been read before."""
-
-    @copy_current_request_context
-    def render() -> str:
-        return render_template(template, **view)
-
-    return str(services().aside(render))
+    """A page. Whatever it shows must have been read before: the thread that renders it has no database."""
+    here = copy_context()  # of the request: who is logged in, and where
+    return str(services().aside(lambda: here.run(render_template, template, **view)))

@@ -30,9 +30,7 @@ _RUN_AXE = """async () => (await axe.run(document, {resultTypes: ['violations']}
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_page(
-    name: str, theme: str, width: int, chromium: Browser, console: Console, states: dict[str, Path]
-) -> None:
+def test_page(name: str, theme: str, width: int, chromium: Browser, console: Console, states: dict[str, Path]) -> None:
     """It loads without console errors or CSP violations, axe finds nothing serious, and it does not scroll sideways."""
     state = None if name == "log-in" else states["ana"]
     context = chromium.new_context(
