@@ -29,6 +29,7 @@ class Chart:
         format: of its values.
         x: times in seconds since 1970; of a density, mean rewards.
         series: a line each, in the order of the legend.
+        range: of the time axis; None: as far as there are figures.
         events: what is marked on the time axis: `at` (seconds), `kind`, `text`.
         note: what the figures are, in a sentence.
     """
@@ -38,6 +39,7 @@ class Chart:
     format: Format
     x: Sequence[float]
     series: Sequence[Series]
+    range: tuple[float, float] | None = None
     events: Sequence[dict[str, Any]] = field(default=())
     note: str = ""
 
@@ -47,6 +49,7 @@ def answer(chart: Chart, form: str) -> Response:
     if form == "json":
         body = {
             "kind": chart.kind,
+            "range": chart.range,
             "format": chart.format,
             "x": as_json(chart.x) if chart.kind == "density" else [round(x) for x in chart.x],
             "series": [_as_json(series) for series in chart.series],

@@ -1,8 +1,9 @@
 """One experiment: is it safe to call a winner, what its arms do, how they did over time, and what can be done."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -37,7 +38,7 @@ def show(key: str) -> str:
     experiment, evidence = read_belief(database, key, now)
     report = arms_report(database, key, now)
     firing = alerts.listed(database, experiment=key, states=["firing", "pending"], before=None, limit=_ALERTS)
-    n_firing = sum(1 for alert in firing if alert["state"] == "firing")
+    severities = Counter(alert["severity"] for alert in firing if alert["state"] == "firing")
     range_ = _range(experiment, now)
     return rendered(
         "experiment.html",
@@ -45,7 +46,7 @@ def show(key: str) -> str:
         specification=experiment.specification,
         report=report,
         leader=leader_of(report),
-        verdict=verdict_of(report, experiment, n_firing, now),
+        verdict=verdict_of(report, experiment, severities, now),
         coming={coming.arm: coming for coming in next_allocation(database, experiment, evidence)},
         alerts=firing,
         changes=experiments.audit_page(database, key, before=None, limit=_CHANGES)["entries"],
@@ -111,48 +112,55 @@ def _shown(experiment: Experiment) -> list[str]:
 
 
 def _share(experiment: Experiment, steps: Steps, now: datetime) -> Chart:  # noqa: ARG001 - as the other charts
-    every = experiment.specification.arm_keys
     shown = _shown(experiment)
+    every = experiment.specification.arm_keys
     x, series = over_time.shares_over_time(services().database, experiment.key, steps, every)
-    by_arm = {one.arm: one for one in series}
-    others = [one for one in series if one.arm not in shown]
-    stacked = [by_arm[arm] for arm in shown if arm in by_arm]
-    if others:
-        sums = [sum(value or 0.0 for value in values) for values in zip(*(o.values for o in others), strict=True)]
-        stacked.append(Series(arm=f"{len(others)} others", values=sums))
-    note = "Probability of each arm in the allocation that was in force."
-    events = over_time.events(services().database, experiment.key, steps)
     return Chart(
-        title="Share of traffic", kind="stack", format="percent", x=x, series=stacked, events=events, note=note
+        title="Share of traffic",
+        kind="stack",
+        format="percent",
+        x=x,
+        series=_with_others(series, shown),
+        note="Probability of each arm in the allocation that was in force.",
+        **_time_axis(experiment, steps),
     )
 
 
+def _with_others(series: Sequence[Series], shown: Sequence[str]) -> list[Series]:
+    """The arms that are shown, in their order, and all others as one."""
+    by_arm = {one.arm: one for one in series}
+    others = [one for one in series if one.arm not in shown]
+    sums = [sum(value or 0.0 for value in values) for values in zip(*(one.values for one in others), strict=True)]
+    rest = [Series(arm=f"{len(others)} others", values=sums)] if others else []
+    return [by_arm[arm] for arm in shown if arm in by_arm] + rest
+
+
 def _rate(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
-    database = services().database
-    x, series = over_time.rates_over_time(database, experiment.key, steps, _shown(experiment), now)
+    x, series = over_time.rates_over_time(services().database, experiment.key, steps, _shown(experiment), now)
     return Chart(
         title=f"Reward rate: {experiment.specification.reward.metric} per exposure",
         kind="line",
         format="number",
         x=x,
         series=series,
-        events=over_time.events(database, experiment.key, steps),
         note="Of each step alone, with a 95 % interval that is for one look only.",
+        **_time_axis(experiment, steps),
     )
 
 
 def _lift(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
-    database = services().database
-    shown = _shown(experiment)
-    x, series = services().aside(lambda: over_time.lift_over_time(database, experiment.key, steps, shown, now))
+    parts = services()
+    x, series = over_time.lift_over_time(
+        parts.database, experiment.key, steps, _shown(experiment), now=now, aside=parts.aside
+    )
     return Chart(
         title=f"Lift over {experiment.specification.control_arm}",
         kind="line",
         format="number",
         x=x,
         series=series,
-        events=over_time.events(database, experiment.key, steps),
         note="Of all outcomes of the present configuration up to then; the intervals hold at every look.",
+        **_time_axis(experiment, steps),
     )
 
 
@@ -162,6 +170,14 @@ def _density(experiment: Experiment, steps: Steps, now: datetime) -> Chart:  # n
     series = [Series(arm=arm, values=values) for arm, values in curves.items()]
     note = "What the policy believes of each arm's mean reward."
     return Chart(title="Posterior densities", kind="density", format="number", x=x, series=series, note=note)
+
+
+def _time_axis(experiment: Experiment, steps: Steps) -> dict[str, Any]:
+    """What charts over time have in common: the range, and what happened in it."""
+    return {
+        "events": over_time.events(services().database, experiment.key, steps),
+        "range": (steps.since.timestamp(), steps.until.timestamp()),
+    }
 
 
 _CHARTS: Final[Mapping[str, Callable[[Experiment, Steps, datetime], Chart]]] = {

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 
 from app.console.rendering import rendered
 from app.console.security import services, viewers
@@ -13,7 +13,7 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("overview", __name__)
 
-_PAGE = 200
+_PAGE = 100
 
 
 @blueprint.get("/")
@@ -21,11 +21,22 @@ _PAGE = 200
 def show() -> str:
     """Experiments by key, a page at a time."""
     parts, now = services(), datetime.now(UTC)
-    rows = overview(parts.database, now, after=request.args.get("after", ""), limit=_PAGE, aside=parts.aside)
+    found = request.args.get("find", "").strip()
+    page = overview(
+        parts.database,
+        now,
+        leaders=current_app.extensions["leaders"],
+        containing=found,
+        after=request.args.get("after", ""),
+        limit=_PAGE,
+        aside=parts.aside,
+    )
     return rendered(
         "overview.html",
-        rows=rows,
-        next_after=rows[-1].key if len(rows) == _PAGE else None,
+        rows=page.rows,
+        next_after=page.rows[-1].key if len(page.rows) == _PAGE else None,
         vitals=vitals().now(),
-        now=now,
+        found=found,
+        after=request.args.get("after", ""),
+        firing=page.firing,
     )

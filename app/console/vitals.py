@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from flask import current_app
 
-from app.console import formats
+from app import wording
 from app.services import Services
 from monitoring.exposition import Totals
 from monitoring.instruments import COMMIT_DURATION, DECISIONS, REQUEST_DURATION
@@ -65,12 +65,12 @@ class Vitals:
         total = sum(answered.values())
         latency = _quantile(grown(REQUEST_DURATION.name, lambda key: len(key) == 4 and "/v1/recomm" in key[1]))
         commit = _quantile(grown(COMMIT_DURATION.name, lambda key: len(key) == 3 and key[1] == "committed"))
-        note = f"last {formats.seconds(span)}" if span else "since the start"
-        rate = formats.number(decided / span) + " /s" if span else formats.number(decided)
+        note = f"last {wording.seconds(span)}" if span else "since the start"
+        rate = wording.number(decided / span) + " /s" if span else wording.number(decided)
         share = failed / total if total else None
         return [
             Vital(name="Decisions", value=rate, note=note),
-            Vital(name="Errors", value=formats.percent(share), note=f"5xx, {note}", tone=_tone(share, _ERRORS)),
+            Vital(name="Errors", value=wording.percent(share), note=f"5xx, {note}", tone=_tone(share, _ERRORS)),
             Vital(name="Latency p99", value=_at_most(latency), note="of recommendations", tone=_tone(latency, _SLOW_S)),
             Vital(name="Commit p99", value=_at_most(commit), note="of the journal", tone=_tone(commit, _SLOW_S)),
         ]
@@ -87,16 +87,16 @@ class Vitals:
     def _spool(self) -> Vital:
         used = self._services.spool.size_bytes()
         if self._services.health.away:
-            return Vital(name="Spool", value=formats.size(used), note="the database is away", tone="bad")
+            return Vital(name="Spool", value=wording.size(used), note="the database is away", tone="bad")
         return Vital(
-            name="Spool", value=formats.size(used), note="waiting on disk", tone="warn" if used > 0 else "good"
+            name="Spool", value=wording.size(used), note="waiting on disk", tone="warn" if used > 0 else "good"
         )
 
     def _allocation(self) -> Vital:
         at = self._services.allocations.refreshed_at
         age = None if at is None else time.monotonic() - at
         return Vital(
-            name="Allocations", value=formats.seconds(age), note="since they were read", tone=_tone(age, _STALE_S)
+            name="Allocations", value=wording.seconds(age), note="since they were read", tone=_tone(age, _STALE_S)
         )
 
 
@@ -131,4 +131,4 @@ def _quantile(buckets: Totals) -> float | None:
 def _at_most(bound: float | None) -> str:
     if bound is None:
         return "–"
-    return "> 1 s" if bound == float("inf") else f"≤ {formats.seconds(bound)}"
+    return "> 1 s" if bound == float("inf") else f"≤ {wording.seconds(bound)}"

@@ -3,25 +3,27 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from app.reports.timeline import steps_of
 from app.specification import Specification, priors_of
 from app.store import alerts as alert_store
 from app.store import experiments, timeline
 from app.store.allocations import AllocationRecord
 from app.store.database import Database
 from app.store.experiments import Experiment
-from app.store.timeline import MetricStep, TotalStep
+from app.store.timeline import MetricStep, Steps, TotalStep
 from bandits.statistics import ArmStatistics
 from bandits.winning import maximum
 
-__all__ = ["Row", "Totals", "overview"]
+__all__ = ["Leaders", "Overview", "Row", "Totals", "overview"]
 
 _MOST_ALERTS: Final = 1000
+_HOURS: Final = 24
+_HOUR: Final = timedelta(hours=1)
+_REMEMBERED: Final = 2000
 
 Value = TypeVar("Value")
 
@@ -54,6 +56,30 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A page of experiments, and what fires in all of them."""
+
+    rows: Sequence[Row]
+    firing: Mapping[str, Sequence[Mapping[str, Any]]]  # alerts by experiment
+
+
+class Leaders:
+    """Who leads in each experiment, by the allocation in force. That never changes, so it is worked out once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[str | None, float | None]] = {}
+
+    def of(self, specification: Specification, allocation: AllocationRecord) -> tuple[str | None, float | None]:
+        """The arm that is the most probable to be the best, and that probability; None: nothing is known."""
+        place = allocation.experiment, allocation.number
+        if place not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[place] = _leader(specification, allocation)
+        return self._known[place]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Day:
     """What was read of all experiments."""
 
@@ -67,35 +93,43 @@ def overview(
     database: Database,
     now: datetime,
     *,
+    leaders: "Leaders",
+    containing: str = "",
     after: str = "",
-    limit: int = 200,
+    limit: int = 100,
     aside: Callable[[Callable[[], list[Row]]], list[Row]] = lambda compute: compute(),
-) -> list[Row]:
+) -> Overview:
     """Experiments in the order of their keys, a page at a time, each with what its last day was like.
 
     Args:
         database: where to read.
         now: the day ends with it.
+        leaders: remembers who leads.
+        containing: only keys that this is a part of.
         after: only keys that come after this one.
         limit: most experiments.
         aside: runs a long computation so that it does not hold up requests.
     """
-    steps = steps_of("24h", now)
+    steps = Steps(since=now - _HOURS * _HOUR, until=now, width_s=_HOUR.total_seconds())
     with database.transaction(snapshot=True) as connection:
-        keys = [experiment.key for experiment in experiments.listed(connection, after=after, limit=limit)]
+        keys = [
+            experiment.key
+            for experiment in experiments.listed(connection, after=after, limit=limit, containing=containing)
+        ]
         pairs = experiments.with_allocation(connection, keys)
         metrics = sorted({metric for e, _ in pairs for metric in _metrics(e.specification) if metric})
         counted = timeline.totals(connection, keys, steps)
         rewarded = timeline.metric_totals(connection, keys, metrics, steps)
-        firing = alert_store.page(connection, experiment=None, states=["firing"], before=None, limit=_MOST_ALERTS)
+        fires = alert_store.page(connection, experiment=None, states=["firing"], before=None, limit=_MOST_ALERTS)
     day = _Day(
-        width=1 + int((steps.until - steps.since).total_seconds() // steps.width_s),
+        width=_HOURS,
         totals=_grouped(counted, lambda row: row.experiment),
         outcomes=_grouped(rewarded, lambda row: (row.experiment, row.metric)),
-        alerts=_grouped(firing, lambda alert: str(alert["experiment"])),
+        alerts=_grouped(fires, lambda alert: str(alert["experiment"])),
     )
     ordered = sorted(pairs, key=lambda pair: pair[0].key)
-    return aside(lambda: [_row(experiment, allocation, day) for experiment, allocation in ordered])
+    rows = aside(lambda: [_row(experiment, allocation, day, leaders) for experiment, allocation in ordered])
+    return Overview(rows=rows, firing=dict(sorted(day.alerts.items())))
 
 
 def _metrics(specification: Specification) -> tuple[str, str | None]:
@@ -111,10 +145,10 @@ def _grouped(rows: Iterable[Value], key: Callable[[Value], Hashable]) -> Mapping
     return found
 
 
-def _row(experiment: Experiment, allocation: AllocationRecord, day: _Day) -> Row:
+def _row(experiment: Experiment, allocation: AllocationRecord, day: _Day, leaders: "Leaders") -> Row:
     specification = experiment.specification
     metric, business = _metrics(specification)
-    leader, best = _leader(specification, allocation)
+    leader, best = leaders.of(specification, allocation)
     totals = day.totals.get(experiment.key, [])
     shown = {row.step: row.exposures for row in totals}
     decisions = {row.step: row.decisions for row in totals}

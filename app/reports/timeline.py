@@ -1,6 +1,6 @@
 """An experiment over time: shares, reward rates and lifts by arm, and what was changed meanwhile; all bounded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import sqrt
@@ -40,7 +40,7 @@ RANGES: Final[Mapping[str, tuple[timedelta, timedelta]]] = {
     "90d": (timedelta(days=90), timedelta(days=1)),
 }
 _MOST_EVENTS: Final = 100
-_LOOKS: Final = 40  # of the lift, which is worked out anew at each
+_LOOKS: Final = 30  # of the lift, which is worked out anew at each
 _BAND: Final = 0.95
 
 
@@ -102,24 +102,32 @@ def rates_over_time(
 
 
 def lift_over_time(
-    database: Database, key: str, steps: Steps, arms: Sequence[str], now: datetime
+    database: Database,
+    key: str,
+    steps: Steps,
+    arms: Sequence[str],
+    *,
+    now: datetime,
+    aside: Callable[[Callable[[], Any]], Any] = lambda compute: compute(),
 ) -> tuple[list[float], list[Series]]:
-    """Times, and what each arm earned more than the control in the present epoch up to then, with honest intervals."""
+    """Times, and what each arm earned more than the control in the present epoch up to then, with honest intervals.
+
+    It is worked out anew at each time: `aside` does that so that it does not hold up requests.
+    """
     whole = _whole(steps)
     experiment, found = _read(database, key, whole)
-    control = experiment.specification.control_arm
     shown = [row for row in found if row.epoch == experiment.epoch and not row.repeated]
-    present = sorted({row.step for row in shown if row.step <= _last_step(experiment, whole, now)})
-    present = present[:: max(1, -(-len(present) // _LOOKS))][-_LOOKS:] if present else []
-    points = [_lifts(experiment, [row for row in shown if row.step <= step], arms) for step in present]
-    times = [whole.since.timestamp() + (step + 1) * whole.width_s for step in present]
-    keep = [i for i, time in enumerate(times) if time >= steps.since.timestamp()]
-    series = [
-        Series(arm=arm, **{name: [points[i][name][j] for i in keep] for name in ("values", "lower", "upper")})
+    last = _last_step(experiment, whole, now)
+    first = round((steps.since - whole.since).total_seconds() / steps.width_s) - 1
+    present = sorted({row.step for row in shown if first <= row.step <= last})
+    looks = present[:: -(-len(present) // _LOOKS)] if present else []
+    points = aside(lambda: [_lifts(experiment, [row for row in shown if row.step <= step], arms) for step in looks])
+    times = [whole.since.timestamp() + (step + 1) * whole.width_s for step in looks]
+    return times, [
+        Series(arm=arm, **{name: [point[name][j] for point in points] for name in ("values", "lower", "upper")})
         for j, arm in enumerate(arms)
-        if arm != control
+        if arm != experiment.specification.control_arm
     ]
-    return [times[i] for i in keep], series
 
 
 def events(database: Database, key: str, steps: Steps) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Is it safe to call a winner? Answered in words, from the arms' report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from app.reports.shapes import ArmReport, ArmsReport
 from app.store.experiments import Experiment
+from app.wording import percent, signed
 
 __all__ = ["Finding", "Verdict", "leader_of", "verdict_of"]
 
@@ -41,13 +42,13 @@ def leader_of(report: ArmsReport) -> ArmReport | None:
     return max(known, key=lambda arm: arm.probability_best or 0.0, default=None)
 
 
-def verdict_of(report: ArmsReport, experiment: Experiment, firing: int, now: datetime) -> Verdict:
+def verdict_of(report: ArmsReport, experiment: Experiment, firing: Mapping[str, int], now: datetime) -> Verdict:
     """Judges whether the leading arm can be called the winner.
 
     Args:
         report: of all outcomes of the reward.
         experiment: whose report it is.
-        firing: how many of its alerts fire.
+        firing: how many of its alerts fire, by severity.
         now: this moment.
     """
     leader = leader_of(report)
@@ -89,10 +90,15 @@ def _sample_ratio(report: ArmsReport) -> Finding:
 def _evidence(report: ArmsReport, leader: ArmReport, control: str) -> Iterator[Finding]:
     best = leader.probability_best or 0.0
     grade: Grade = "good" if best >= _SURE else "open"
-    yield Finding(grade=grade, text=f"{leader.arm} is the best arm with probability {best:.1%}; {_SURE:.0%} would do.")
+    yield Finding(
+        grade=grade,
+        text=f"{leader.arm} is the best arm with probability {percent(best)}; {percent(_SURE, 0)} would do.",
+    )
     if report.value_remaining is not None:
         enough = report.value_remaining <= _LITTLE
-        text = f"Another arm may gain up to {report.value_remaining:.1%} of its mean; {_LITTLE:.0%} would do."
+        text = (
+            f"Another arm may gain up to {percent(report.value_remaining)} of its mean; {percent(_LITTLE, 0)} would do."
+        )
         yield Finding(grade="good" if enough else "open", text=text)
     yield _lift(report, leader, control)
 
@@ -107,12 +113,9 @@ def _lift(report: ArmsReport, leader: ArmReport, control: str) -> Finding:
         return Finding(grade="good" if worse == len(others) else "open", text=text)
     interval = leader.lift.honest_interval if leader.lift else None
     if interval is None:
-        return Finding(
-            grade="open", text=f"How much more {leader.arm} earns than {control} cannot be told honestly yet."
-        )
-    text = (
-        f"{leader.arm} − {control}: {interval[0]:+.3g} to {interval[1]:+.3g}, by an interval that holds at every look"
-    )
+        return Finding(grade="open", text=f"The lift of {leader.arm} over {control} cannot be told honestly yet.")
+    ends = f"{signed(interval[0])} to {signed(interval[1])}"
+    text = f"{leader.arm} − {control}: {ends}, by an interval that holds at every look"
     if interval[0] > 0:
         return Finding(grade="good", text=f"{text}: above 0.")
     return Finding(grade="open", text=f"{text}: 0 is within it.")
@@ -127,7 +130,9 @@ def _season(experiment: Experiment, now: datetime) -> Finding:
     return Finding(grade="good", text=f"It has run {age.days} days: every day of the week is in the figures.")
 
 
-def _alerts(firing: int) -> Finding:
-    if firing:
-        return Finding(grade="bad", text=f"{firing} alert{'s fire' if firing > 1 else ' fires'}: see to that first.")
+def _alerts(firing: Mapping[str, int]) -> Finding:
+    count = sum(firing.values())
+    if count:
+        grade: Grade = "bad" if firing.get("page") else "open"
+        return Finding(grade=grade, text=f"{count} alert{'s fire' if count > 1 else ' fires'}: see to that first.")
     return Finding(grade="good", text="No alert fires.")

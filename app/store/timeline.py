@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -37,8 +37,7 @@ class Steps:
         return {"since": self.since, "until": self.until, "width": self.width_s}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmStep:
+class ArmStep(NamedTuple):
     """What is counted of an arm in a step. Outcomes count by the time of their exposure."""
 
     step: int
@@ -51,8 +50,7 @@ class ArmStep:
     sum_of_squares: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class TotalStep:
+class TotalStep(NamedTuple):
     """What is counted of an experiment in a step."""
 
     experiment: str
@@ -62,8 +60,7 @@ class TotalStep:
     fallbacks: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricStep:
+class MetricStep(NamedTuple):
     """Outcomes of one metric in a step."""
 
     experiment: str
@@ -119,7 +116,7 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 def arm_steps(connection: sa.Connection, experiment: str, metric: str, steps: Steps) -> list[ArmStep]:
     """What was counted of each arm, for one metric, step by step."""
     parameters = {"experiment": experiment, "metric": metric, **steps.parameters}
-    return [ArmStep(**row) for row in connection.execute(_ARM_STEPS, parameters).mappings()]
+    return [ArmStep(*row) for row in connection.execute(_ARM_STEPS, parameters)]
 
 
 def allocation_steps(connection: sa.Connection, experiment: str, steps: Steps) -> list[dict[str, Any]]:
@@ -131,7 +128,7 @@ def allocation_steps(connection: sa.Connection, experiment: str, steps: Steps) -
 def totals(connection: sa.Connection, experiments: Sequence[str], steps: Steps) -> list[TotalStep]:
     """Decisions of some experiments, step by step."""
     parameters = {"experiments": [*experiments], **steps.parameters}
-    return [TotalStep(**row) for row in connection.execute(_TOTALS, parameters).mappings()]
+    return [TotalStep(*row) for row in connection.execute(_TOTALS, parameters)]
 
 
 def metric_totals(
@@ -139,7 +136,7 @@ def metric_totals(
 ) -> list[MetricStep]:
     """Outcomes of some metrics of some experiments, step by step."""
     parameters = {"experiments": [*experiments], "metrics": [*metrics], **steps.parameters}
-    return [MetricStep(**row) for row in connection.execute(_METRIC_TOTALS, parameters).mappings()]
+    return [MetricStep(*row) for row in connection.execute(_METRIC_TOTALS, parameters)]
 
 
 def changes(connection: sa.Connection, subject: str, steps: Steps, *, most: int) -> list[dict[str, Any]]:

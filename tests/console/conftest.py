@@ -113,3 +113,9 @@ def log_in(page: Page, console: Console, name: str, password: str = PASSWORD) ->
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_load_state()
+
+
+def drawn(page: Page) -> None:
+    """Waits until each chart shows a picture or says why there is none."""
+    plots = "[...document.querySelectorAll('[data-plot]')]"
+    page.wait_for_function(f"{plots}.every(plot => plot.childElementCount > 0)")

@@ -59,7 +59,7 @@ function options(data, place) {
   return {
     width: place.clientWidth,
     height: HEIGHT,
-    scales: { x: { time: isTime }, y: data.kind === "stack" ? { range: [0, 1] } : data.kind === "density" ? { range: (_, __, max) => [0, max * 1.05] } : {} },
+    scales: { x: { time: isTime, range: data.range ?? undefined }, y: { range: height(data) } },
     axes: [
       { ...axis, ...(isTime ? {} : { values: (_, ticks) => ticks.map(number) }) },
       data.kind === "density" ? { ...axis, show: false } : { ...axis, size: 58, values: (_, ticks) => ticks.map(format) },
@@ -67,6 +67,18 @@ function options(data, place) {
     cursor: isTime ? { sync: { key: "time" }, y: false } : { y: false },
     hooks: { draw: [(plot) => mark(plot, data.events)] },
   };
+}
+
+// Bands are cut where they would make the lines flat.
+function height(data) {
+  if (data.kind === "stack") return [0, 1];
+  if (data.kind === "density") return (_, __, highest) => [0, highest * 1.05];
+  const means = data.series.flatMap((one) => one.values).filter((value) => value !== null);
+  const edges = data.series.flatMap((one) => [...(one.lower ?? []), ...(one.upper ?? [])]).filter((value) => value !== null);
+  const [low, high] = [Math.min(...means), Math.max(...means)];
+  const room = Math.max((high - low) * 0.75, Math.abs(high) * 0.02, 1e-9);
+  const bottom = Math.max(Math.min(low, ...edges), low - room);
+  return [low >= 0 ? Math.max(bottom, 0) : bottom, Math.min(Math.max(high, ...edges), high + room)];
 }
 
 function first(data) {
