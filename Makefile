@@ -31,7 +31,7 @@ format: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up
+.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up $(shell find app/console/frontend -maxdepth 2 \( -name "package*.json" -o -path "*/src/*.js" \))
 	sh scripts/set-up "$(PYTHON)"
 
 # Needs uv (`pip install uv`). Versions and hashes only: the registry is the installer's business.
@@ -42,4 +42,4 @@ lock:
 		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build app/console/static/build app/console/frontend/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -115,7 +115,8 @@ def demo(rate: float, **options: Any) -> None:  # noqa: ANN401 - click's options
     settings = demonstration.with_key(Settings.from_environment(**options))
     configure("warning", role="supervisor")
     stop = _stop_signal()
-    with _everything(settings, stop) as run:
+    prepare = partial(demonstration.add_operator, settings)
+    with _everything(settings, stop, prepare) as run:
         service = threading.Thread(target=run, name="service")
         service.start()
         try:
@@ -412,14 +413,17 @@ def _stop_signal() -> threading.Event:
 
 
 @contextmanager
-def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[[], None]]:
-    """A migrated database and a supervisor; what it yields runs the roles until `stop`."""
+def _everything(
+    settings: Settings, stop: threading.Event, prepare: Callable[[Database], None] = lambda _: None
+) -> Iterator[Callable[[], None]]:
+    """A migrated and prepared database, and a supervisor; what it yields runs the roles until `stop`."""
     check_port_free(settings.host, settings.port)
     with _database_url(settings, stop_after=True) as url:
         database = Database(url)
         run_migrations(database, datetime.now(UTC))
         if settings.bootstrap_key:
             ensure_key(database, settings.bootstrap_key)
+        prepare(database)
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)

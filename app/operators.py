@@ -85,9 +85,10 @@ def create(database: Database, name: str, password: str, role: Role, *, actor: s
 def ensure(database: Database, name: str, password: str, role: Role) -> None:
     """Makes sure that an operator exists with this password."""
     _check(name, password)
+    hashed = _HASHER.hash(password)
     with database.transaction() as connection:
-        if not store.add(connection, name, role=role, password=_HASHER.hash(password)):
-            store.set_password(connection, name, _HASHER.hash(password))
+        if not store.add(connection, name, role=role, password=hashed):
+            store.set_password(connection, name, hashed)
 
 
 def set_password(database: Database, name: str, password: str, *, actor: str) -> None:

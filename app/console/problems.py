@@ -1,6 +1,7 @@
 """Every error as a page that says what was wrong and what to do; scripts get the sentence alone."""
 
 import logging
+from typing import Final
 
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -8,6 +9,9 @@ from werkzeug.exceptions import HTTPException
 from app.errors import CroupierError, InvalidInput
 
 __all__ = ["install"]
+
+# The words of the errors speak of API keys.
+_TITLES: Final = {401: "Not logged in", 403: "Not permitted"}
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ def _any(error: Exception) -> Response:
         log.error("unexpected error", exc_info=error)
         error = CroupierError("Something went wrong here, not at your side. The log of the service says what.")
     faults = [fault.detail for fault in error.faults] if isinstance(error, InvalidInput) else []
-    return _page(error.status, error.title(), "; ".join(faults) or error.detail)
+    return _page(error.status, _TITLES.get(error.status) or error.title(), "; ".join(faults) or error.detail)
 
 
 def _page(status: int, title: str, detail: str) -> Response:

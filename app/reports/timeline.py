@@ -40,7 +40,7 @@ RANGES: Final[Mapping[str, tuple[timedelta, timedelta]]] = {
     "90d": (timedelta(days=90), timedelta(days=1)),
 }
 _MOST_EVENTS: Final = 100
-_LOOKS: Final = 30  # of the lift, which is worked out anew at each
+_LOOKS: Final = 20  # of the lift, which is worked out anew at each
 _BAND: Final = 0.95
 
 
