@@ -17,7 +17,7 @@ from app.store.database import Database
 __all__ = ["add_operator", "visit", "with_key"]
 
 _KEY_FILE = "demo-key"
-_PASSWORD_FILE = "demo-password"
+_LOG_IN_FILE = "demo-log-in"
 _OPERATOR = "demo"
 
 
@@ -50,7 +50,7 @@ def visit(settings: Settings, rate: float) -> None:
 
 
 def _password(settings: Settings) -> str:
-    return _kept(settings, _PASSWORD_FILE, lambda: secrets.token_urlsafe(9))
+    return _kept(settings, _LOG_IN_FILE, lambda: secrets.token_urlsafe(9))
 
 
 def _kept(settings: Settings, name: str, make: Callable[[], str]) -> str:

@@ -26,7 +26,11 @@ def operators_group(open_database: Callable[[], AbstractContextManager[Database]
     @group.command()
     @click.argument("name")
     @click.option(
-        "--role", default=Role.VIEWER, show_default=True, type=click.Choice([*Role]), help="What they may do."
+        "--role",
+        default="viewer",
+        show_default=True,
+        type=click.Choice([str(role) for role in Role]),
+        help="What they may do.",
     )
     def create(name: str, role: str) -> None:
         """Adds the operator NAME; asks for a password, or reads it from a pipe."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app import experiments, operators
 from app.operators import Role
@@ -117,5 +117,4 @@ def log_in(page: Page, console: Console, name: str, password: str = PASSWORD) ->
 
 def drawn(page: Page) -> None:
     """Waits until each chart shows a picture or says why there is none."""
-    plots = "[...document.querySelectorAll('[data-plot]')]"
-    page.wait_for_function(f"{plots}.every(plot => plot.childElementCount > 0)")
+    expect(page.locator("[data-plot]:empty")).to_have_count(0)
