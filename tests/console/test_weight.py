@@ -52,7 +52,7 @@ def client(new_database: Callable[[], str]) -> Iterator[FlaskClient]:
 def test_large_pages_are_light(path: str, client: FlaskClient) -> None:
     """Less than 150 kB compressed, and answered before anybody wonders; the time ÷ an empty page's goes to the log."""
     text = client.get(f"/console{path}", base_url=_HTTPS).data
-    took, empty = _median(client, path), _median(client, "/log-out")
+    took, empty = _median(client, path), _median(client, "/nothing")
     log.info(
         "%s: %.0f ms, %.1f × an empty page, %.1f kB", path, took * 1e3, took / empty, len(gzip.compress(text)) / 1e3
     )
