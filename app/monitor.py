@@ -25,7 +25,7 @@ from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
 
-__all__ = ["compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
+__all__ = ["Housekeeping", "compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
 
 Sent = TypeVar("Sent", bound=Event)
 
@@ -41,11 +41,11 @@ _COMPACTION_EVERY = timedelta(minutes=1)
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
     """Keeps house until `stop` is set."""
-    housekeeping = _Housekeeping(database, retention_days)
+    housekeeping = Housekeeping(database, retention_days)
 
     def work() -> None:
         with meter.timing(MONITOR_PASS):
-            housekeeping.once()
+            housekeeping.once(datetime.now(UTC))
 
     run_as_only_one(database, _MONITOR_LOCK, work, interval_s=interval_s, stop=stop)
 
@@ -113,7 +113,7 @@ def compact_all(database: Database, now: datetime) -> int:
     return written
 
 
-class _Housekeeping:
+class Housekeeping:
     """What the monitor does, and when it did it last."""
 
     def __init__(self, database: Database, retention_days: int) -> None:
@@ -121,9 +121,8 @@ class _Housekeeping:
         self._retention_days = retention_days
         self._done_at: dict[str, datetime] = {}
 
-    def once(self) -> None:
+    def once(self, now: datetime) -> None:
         """Everything that is due."""
-        now = datetime.now(UTC)
         if self._is_due("growth", _GROWTH_EVERY, now):
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
