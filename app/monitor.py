@@ -1,7 +1,7 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
-It makes partitions ahead of time and ends old ones, keeps the statistics small, and matches events that came before
-their decision.
+It makes partitions ahead of time and ends old ones, keeps the statistics small, works out figures of closed windows,
+and matches events that came before their decision.
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from app import integrity
 from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
 from app.serving.apart import write_apart
@@ -17,7 +18,7 @@ from app.serving.events import EventWriter, entry_of
 from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
-from app.store import alerts, experiments, exposures, feedback, partitions, quarantine, retention
+from app.store import alerts, experiments, exposures, feedback, metric_values, partitions, quarantine, retention
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
@@ -99,6 +100,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
+            metric_values.delete_old(connection, experiment.key, since)
 
 
 def compact_all(database: Database, now: datetime) -> int:
@@ -120,6 +122,7 @@ class Housekeeping:
         self._database = database
         self._retention_days = retention_days
         self._done_at: dict[str, datetime] = {}
+        self._measured_until: datetime | None = None
 
     def once(self, now: datetime) -> None:
         """Everything that is due."""
@@ -127,6 +130,10 @@ class Housekeeping:
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
             compact_all(self._database, now)
+        closed = integrity.last_closed(now)
+        if closed != self._measured_until:
+            integrity.measure(self._database, closed)
+            self._measured_until = closed
         while match_unmatched(self._database, now):
             pass
 

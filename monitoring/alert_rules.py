@@ -23,7 +23,10 @@ __all__ = [
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Window = Annotated[float, Meta(ge=60, le=2_592_000, description="seconds")]
 Severity = Literal["page", "ticket", "info"]
-Metric = Literal["decisions_per_s", "fallback_share", "rejected_share", "reward_rate"]
+Metric = Literal[
+    "decisions_per_s", "fallback_share", "overdue_share", "rejected_share", "repeated_share", "reward_rate",
+    "unit_concentration",
+]  # fmt: skip
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -76,12 +79,12 @@ class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
 
 
 class Change(Rule, frozen=True, kw_only=True, tag="change"):
-    """A rate differs from that of the window before: by enough to matter, and too much for chance.
+    """A figure differs from that of the window before: by enough to matter, and too much for chance.
 
     The reading's value is (now − reference) ÷ |reference|, its interval that of now − reference.
     """
 
-    metric: Literal["reward_rate"] = "reward_rate"
+    metric: Literal["reward_rate", "unit_concentration"] = "reward_rate"
     direction: Literal["any", "up", "down"] = "any"
     at_least: Annotated[float, Meta(ge=0)] = 0.2  # relative
     level: Annotated[float, Meta(ge=0.5, lt=1)] = 0.999
@@ -188,6 +191,11 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
         factor=1, window_s=3 * 86_400, short_window_s=6 * 3600, min_sample=500,
         summary="Fallbacks use up the error budget of a month before it is over",
     ),
+    "busy-units": Change(
+        metric="unit_concentration", direction="up", at_least=1.0, level=0.9999, window_s=900, for_s=300,
+        keep_firing_for_s=900, min_sample=300,
+        summary="A few units ask for much more than before: bots, or a client that loops",
+    ),
     "fallbacks": Threshold(
         metric="fallback_share", value=0.05, clear_at=0.03, window_s=900, for_s=300, min_sample=100,
         summary="Many decisions are answered by a fallback",
@@ -200,9 +208,17 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
         severity="page", of="feedback", window_s=3600, for_s=300, min_sample=1000,
         summary="Exposures come, and no feedback",
     ),
+    "overdue-feedback": Threshold(
+        metric="overdue_share", value=0.1, clear_at=0.05, window_s=900, for_s=300, min_sample=50,
+        summary="Rewards come after their attribution window, when the learner has counted them as missing",
+    ),
     "quarantine": Threshold(
         metric="rejected_share", value=0.05, clear_at=0.03, window_s=3600, for_s=300, min_sample=100,
         summary="Many events cannot be used and go to quarantine",
+    ),
+    "repeated-feedback": Threshold(
+        metric="repeated_share", value=0.1, clear_at=0.05, window_s=900, for_s=300, min_sample=50,
+        summary="Events are sent again under another event_id, so that sums count them twice",
     ),
     "reward-change": Change(
         direction="down", for_s=600, keep_firing_for_s=1800, min_sample=1000, summary="The reward rate has fallen",

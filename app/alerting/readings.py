@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import sqrt
 from statistics import NormalDist
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 
 from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
-from app.store import allocations
+from app.store import allocations, metric_values
 from app.store import readings as store
 from app.store.experiments import Experiment
 from bandits.policy import floor
@@ -34,6 +35,8 @@ __all__ = ["read"]
 
 # What traffic of the day before makes one expect some now.
 _BEFORE = timedelta(days=1)
+# Of a reference: half an hour of windows of five minutes.
+_FEWEST_WINDOWS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +85,82 @@ def _reward_rate(place: _Place, window_s: float) -> Reading:
     return Reading(value=mean if n else None, sample=n, detail=f"mean of {n:g} mature exposures")
 
 
+def _stored(place: _Place, window_s: float, *, metric: str) -> Reading:
+    """A figure of the closed windows that began in the last seconds."""
+    pooled = _pooled(place, metric, place.now - timedelta(seconds=window_s), place.now)
+    if pooled is None:
+        return Reading(detail=f"no window of the last {window_s:g} s has a {metric}")
+    return Reading(value=pooled.mean, sample=pooled.n, detail=f"{metric} is {pooled.mean:.3g} of {pooled.n:g}")
+
+
 _FIGURES: Mapping[str, Callable[[_Place, float], Reading]] = {
     "decisions_per_s": _decisions_per_s,
     "fallback_share": _fallback_share,
+    "overdue_share": partial(_stored, metric="overdue_share"),
     "rejected_share": _rejected_share,
+    "repeated_share": partial(_stored, metric="repeated_share"),
     "reward_rate": _reward_rate,
+    "unit_concentration": partial(_stored, metric="unit_concentration"),
 }
 
 
 def _change(place: _Place, rule: Change) -> Reading:
+    return _reward_change(place, rule) if rule.metric == "reward_rate" else _stored_change(place, rule)
+
+
+def _stored_change(place: _Place, rule: Change) -> Reading:
+    """The last closed windows, pooled, against those before them.
+
+    The interval is that of one more window of the reference: its standard deviation between windows, and the sampling
+    error of the present. So what the figure does every day is no change.
+    """
+    middle = place.now - timedelta(seconds=rule.window_s)
+    now = _pooled(place, rule.metric, middle, place.now)
+    before = _pooled(place, rule.metric, middle - timedelta(seconds=rule.reference_s), middle)
+    if now is None or before is None or before.windows < _FEWEST_WINDOWS or before.mean == 0:
+        return Reading(detail="no windows to compare with")
+    difference = now.mean - before.mean
+    margin = NormalDist().inv_cdf((1 + rule.level) / 2) * sqrt(before.variance + now.error**2)
+    return Reading(
+        value=difference / before.mean,
+        sample=min(now.n, before.n),
+        interval=(difference - margin, difference + margin),
+        detail=f"{rule.metric} is {now.mean:.3g}, {before.mean:.3g} before",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pooled:
+    """A figure over several windows, weighted by what each rests on."""
+
+    windows: int
+    n: float
+    mean: float
+    error: float  # standard error of the mean by sampling alone
+    variance: float  # between windows
+
+
+def _pooled(place: _Place, metric: str, since: datetime, until: datetime) -> _Pooled | None:
+    found = metric_values.read(
+        place.connection, place.experiment.key, since=since, until=until, levels=["data"], metrics=[metric]
+    )
+    measured = [each for each in found if each.value is not None]
+    n = np.array([each.n for each in measured], dtype=np.float64)
+    if not n.sum():
+        return None
+    values = np.array([each.value for each in measured])
+    errors = np.array([each.detail.get("error", 0.0) for each in measured])
+    mean = float(np.average(values, weights=n))
+    return _Pooled(
+        windows=len(n),
+        n=float(n.sum()),
+        mean=mean,
+        error=float(np.sqrt(((n * errors) ** 2).sum()) / n.sum()),
+        variance=float(np.average((values - mean) ** 2, weights=n)),
+    )
+
+
+def _reward_change(place: _Place, rule: Change) -> Reading:
     """The window that ends with the last mature exposure against the one before it, which it does not overlap.
 
     The interval is Welch's, by the normal approximation: `min_sample` exposures on either side make it good.
