@@ -81,7 +81,9 @@ class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
 class Change(Rule, frozen=True, kw_only=True, tag="change"):
     """A figure differs from that of the window before: by enough to matter, and too much for chance.
 
-    The reading's value is (now − reference) ÷ |reference|, its interval that of now − reference.
+    The reading's value is (now − reference) ÷ |reference|, its interval that of now − reference. A reward rate must
+    differ from that of the same hours a season before, too, where there are enough rewards to compare with, so that
+    what happens every day is no change.
     """
 
     metric: Literal["reward_rate", "unit_concentration"] = "reward_rate"
@@ -90,6 +92,7 @@ class Change(Rule, frozen=True, kw_only=True, tag="change"):
     level: Annotated[float, Meta(ge=0.5, lt=1)] = 0.999
     window_s: Window = 3600.0
     reference_s: Window = 86_400.0
+    season_s: Annotated[float, Meta(ge=0, le=86_400)] = 86_400.0  # 0: there is none; hours are not known for longer
 
     def holds(self, reading: Reading, *, firing: bool) -> bool:
         """See `Rule.holds`."""

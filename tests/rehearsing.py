@@ -34,13 +34,14 @@ from app.simulation.scenarios import Scenario
 from app.simulation.visits import Plan, Sent, Visit, unit_and_conditions, visit
 from app.simulation.world import build_world
 from app.specification import ExperimentRequest
-from app.store import items
+from app.store import alert_rules, items
 from app.store.database import Cursor, Database
 from app.store.decisions import DecisionRow
 from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from app.store.items import ItemRow
 from app.store.tables import metadata
+from monitoring.alert_rules import AnyRule
 
 __all__ = ["Fired", "Options", "rehearse"]
 
@@ -70,8 +71,16 @@ class Fired:
     reason: str
 
 
-def rehearse(database: Database, scenario: Scenario, *, seed: int, options: Options) -> list[Fired]:
-    """Plays a scenario in a migrated, empty database; returns each alert as often as it fired, in order."""
+def rehearse(
+    database: Database, scenario: Scenario, *, seed: int, options: Options, rules: Mapping[str, AnyRule] | None = None
+) -> list[Fired]:
+    """Plays a scenario in a migrated, empty database; returns each alert as often as it fired, in order.
+
+    `rules` replace default ones.
+    """
+    with database.transaction() as connection:
+        for key, rule in (rules or {}).items():
+            alert_rules.put(connection, "", key, rule)
     stage = _Stage(database, scenario, seed, options)
     for now in stage.moments():
         stage.advance(now)

@@ -1,6 +1,6 @@
 """What each kind of rule is judged by, read for one experiment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from app.inference import check_shares, read_epochs
@@ -35,6 +36,8 @@ __all__ = ["read"]
 
 # What traffic of the day before makes one expect some now.
 _BEFORE = timedelta(days=1)
+# How much of the feedback of so long may be overdue before nobody knows what the reward rate is.
+_OVERDUE, _LATELY_S, _FEW_EVENTS = 0.1, 900.0, 20
 # Of a reference: half an hour of windows of five minutes.
 _FEWEST_WINDOWS = 6
 
@@ -54,6 +57,15 @@ class _Place:
     def traffic(self, seconds: float) -> store.Traffic:
         """Decisions of the last seconds."""
         return store.traffic(self.connection, self.experiment.key, self.window(seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rewards:
+    """Outcomes of exposures."""
+
+    n: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
 
 
 def read(connection: Connection, experiment: Experiment, rule: AnyRule, now: datetime) -> list[Reading]:
@@ -81,8 +93,10 @@ def _rejected_share(place: _Place, window_s: float) -> Reading:
 
 def _reward_rate(place: _Place, window_s: float) -> Reading:
     end = last_mature_bucket(place.experiment.specification, place.now)
-    n, mean, _ = _rewards(place, end - timedelta(seconds=window_s), end)
-    return Reading(value=mean if n else None, sample=n, detail=f"mean of {n:g} mature exposures")
+    found = _rewards(place, end - timedelta(seconds=window_s), end)
+    return Reading(
+        value=found.mean if found.n else None, sample=found.n, detail=f"mean of {found.n:g} mature exposures"
+    )
 
 
 def _stored(place: _Place, window_s: float, *, metric: str) -> Reading:
@@ -161,28 +175,57 @@ def _pooled(place: _Place, metric: str, since: datetime, until: datetime) -> _Po
 
 
 def _reward_change(place: _Place, rule: Change) -> Reading:
-    """The window that ends with the last mature exposure against the one before it, which it does not overlap.
+    """The window that ends with the last mature exposure against others, none of which it overlaps.
 
-    The interval is Welch's, by the normal approximation: `min_sample` exposures on either side make it good.
+    Of several comparisons the one that finds the smallest change is told; where they disagree on the direction, none.
+    While feedback is overdue, nothing is said: rewards that are to come are taken for missing.
     """
+    overdue = _pooled(place, "overdue_share", place.now - timedelta(seconds=_LATELY_S), place.now)
+    if overdue is not None and overdue.n >= _FEW_EVENTS and overdue.mean > _OVERDUE:
+        return Reading(detail=f"{overdue.mean:.0%} of the feedback is overdue")
     end = last_mature_bucket(place.experiment.specification, place.now)
     middle = end - timedelta(seconds=rule.window_s)
-    n, mean, variance = _rewards(place, middle, end)
-    m, reference, spread = _rewards(place, middle - timedelta(seconds=rule.reference_s), middle)
-    if min(n, m) < 2 or reference == 0:
-        return Reading(sample=min(n, m), detail="no rewards to compare with")
-    difference = mean - reference
-    margin = NormalDist().inv_cdf((1 + rule.level) / 2) * sqrt(variance / n + spread / m)
+    now = _rewards(place, middle, end)
+    compared = [
+        _compared(now, before, rule.level, name)
+        for name, before in _references(place, rule, middle, end)
+        if before.n >= 2 and before.mean
+    ]
+    if now.n < 2 or not compared:
+        return Reading(sample=now.n, detail="no rewards to compare with")
+    least = min(compared, key=lambda reading: abs(reading.value or 0.0))
+    if len({(reading.value or 0.0) > 0 for reading in compared}) > 1:
+        return replace(least, value=0.0)
+    return least
+
+
+def _references(place: _Place, rule: Change, middle: datetime, end: datetime) -> Iterator[tuple[str, _Rewards]]:
+    """What the window is compared with: that before it, and the same hours a season ago, if there are enough rewards.
+
+    Of then only hours are known, so an hour more on either side is taken.
+    """
+    yield "before", _rewards(place, middle - timedelta(seconds=rule.reference_s), middle)
+    season, more = timedelta(seconds=rule.season_s), timedelta(seconds=max(rule.window_s, 3600))
+    if end - season + more <= middle:
+        then = _rewards(place, middle - season - more, end - season + more)
+        if then.n >= rule.min_sample:
+            yield f"{rule.season_s / 3600:g} h ago", then
+
+
+def _compared(now: _Rewards, before: _Rewards, level: float, name: str) -> Reading:
+    """The interval is Welch's, by the normal approximation: `min_sample` exposures on either side make it good."""
+    difference = now.mean - before.mean
+    margin = NormalDist().inv_cdf((1 + level) / 2) * sqrt(now.variance / now.n + before.variance / before.n)
     return Reading(
-        value=difference / abs(reference),
-        sample=min(n, m),
+        value=difference / abs(before.mean),
+        sample=min(now.n, before.n),
         interval=(difference - margin, difference + margin),
-        detail=f"{mean:.4g} now, {reference:.4g} before",
+        detail=f"{now.mean:.4g} now, {before.mean:.4g} {name}",
     )
 
 
-def _rewards(place: _Place, since: datetime, until: datetime) -> tuple[float, float, float]:
-    """Number, mean and variance of the outcomes of a window's exposures, of the present epoch."""
+def _rewards(place: _Place, since: datetime, until: datetime) -> _Rewards:
+    """Those of a window's exposures, of the present epoch."""
     experiment, reward = place.experiment, place.experiment.specification.reward
     sums = store.reward_sums(place.connection, experiment.key, experiment.epoch, reward.metric, (since, until))
     n, total, squares = float(sums.observed), sums.sum, sums.sum_of_squares
@@ -191,8 +234,8 @@ def _rewards(place: _Place, since: datetime, until: datetime) -> tuple[float, fl
         silent = max(counted.exposures - sums.observed, 0)
         n, total, squares = n + silent, total + silent * reward.default, squares + silent * reward.default**2
     if not n:
-        return 0.0, 0.0, 0.0
-    return n, total / n, max(squares / n - (total / n) ** 2, 0.0)
+        return _Rewards()
+    return _Rewards(n=n, mean=total / n, variance=max(squares / n - (total / n) ** 2, 0.0))
 
 
 def _sample_ratio(place: _Place, rule: SampleRatio) -> Reading:
@@ -235,6 +278,8 @@ def _absence(place: _Place, rule: Absence) -> Reading:
         n = place.traffic(rule.window_s).decisions
         before = store.traffic(place.connection, place.experiment.key, (since - _BEFORE, since)).decisions
         return Reading(value=n, sample=n + before, detail=f"{n} decisions in {rule.window_s:g} s, {before} before")
+    # From the start of an hour on, as mature exposures are summed by the hour: what is left out is not absent.
+    since = since.replace(minute=0, second=0, microsecond=0)
     exposures = store.traffic(place.connection, place.experiment.key, (since, until)).exposures
     events = store.events_received(place.connection, place.experiment.key, since)
     return Reading(value=events, sample=exposures, detail=f"{events} outcomes of {exposures} exposures")

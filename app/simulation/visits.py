@@ -72,7 +72,8 @@ def visit(plan: Plan, arrival: Arrival, *, arm: str, fell_back: bool, items: Seq
     rng = np.random.default_rng(arrival.seed)
     if arrival.bot is None:
         rows = [plan.world.row(item) for item in items]
-        appeal = 1.0 if fell_back else conditions.appeal.get(arm, 1.0)
+        appeal = 1 + conditions.reward_swing * plan.scenario.wave(arrival.at_s / plan.duration_s)
+        appeal *= 1.0 if fell_back else conditions.appeal.get(arm, 1.0)
         done = actions(rng, plan.world, arrival.user, rows, appeal=appeal, mean_delay_s=plan.mean_delay_s)
     else:
         done = bot_actions(len(items))
