@@ -47,6 +47,7 @@ __all__ = ["Fired", "Options", "rehearse"]
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 KEY = "rehearsal"
+BATCH_S = 60.0  # what comes in so long is written at once, as of its end
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hours: float = 4.0
     rate: float = 1.0  # decisions a second
     window_s: float = 600.0  # attribution window
-    step_s: float = 60.0  # between two passes of learner and alerts
+    step_s: float = 60.0  # between two passes of learner and alerts; a multiple of BATCH_S
     users: int = 2000
     items: int = 200
     k: int = 5
@@ -196,8 +197,10 @@ class _Stage:
 
     def advance(self, now: datetime) -> None:
         """What happened until now; then the passes of learner, monitor and alerts."""
-        self._clock.set(now)
-        self._serve((now - START).total_seconds())
+        until_s = (now - START).total_seconds()
+        for at_s in np.arange(until_s - self._options.step_s, until_s, BATCH_S) + BATCH_S:
+            self._clock.set(START + timedelta(seconds=float(at_s)))
+            self._serve(at_s)
         learn_once(self._database, KEY, now)
         self._housekeeping.once(now)
         self._allocations.refresh()

@@ -184,7 +184,7 @@ def _reward_change(place: _Place, rule: Change) -> Reading:
     if overdue is not None and overdue.n >= _FEW_EVENTS and overdue.mean > _OVERDUE:
         return Reading(detail=f"{overdue.mean:.0%} of the feedback is overdue")
     end = last_mature_bucket(place.experiment.specification, place.now)
-    middle = end - timedelta(seconds=rule.window_s)
+    middle = _between_buckets(end - timedelta(seconds=rule.window_s), rule.window_s)
     now = _rewards(place, middle, end)
     compared = [
         _compared(now, before, rule.level, name)
@@ -197,6 +197,14 @@ def _reward_change(place: _Place, rule: Change) -> Reading:
     if len({(reading.value or 0.0) > 0 for reading in compared}) > 1:
         return replace(least, value=0.0)
     return least
+
+
+def _between_buckets(moment: datetime, window_s: float) -> datetime:
+    """The nearest full hour, for windows of an hour and more: mature buckets are hours, and belong to one side."""
+    hour = 3600
+    if window_s < hour:
+        return moment
+    return datetime.fromtimestamp((moment.timestamp() + hour / 2) // hour * hour, moment.tzinfo)
 
 
 def _references(place: _Place, rule: Change, middle: datetime, end: datetime) -> Iterator[tuple[str, _Rewards]]:
