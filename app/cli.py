@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
+from app.data_watch.windows import Widths
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -425,14 +427,20 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
 
 
 def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
-    """Both at once: a receiver of alerts that does not answer must not hold up the house."""
+    """All at once: neither a receiver of alerts that does not answer nor a long window must hold up the house."""
     interval_s = settings.alert_interval_ms / 1000
     alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
-    watcher = threading.Thread(target=alert, args=(database,), name="alerts")
-    watcher.start()
+    # Only the monitor needs what this loads: scipy costs every other command half a second and 70 MB.
+    data_watch = import_module("app.data_watch.role")
+    widths = Widths(window_s=settings.data_window_s, reference_s=settings.data_reference_s)
+    watch = partial(data_watch.run, widths=widths, stop=stop, meter=meter)
+    others = [threading.Thread(target=run, args=(database,), name=run.func.__module__) for run in (alert, watch)]
+    for thread in others:
+        thread.start()
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
     monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
-    watcher.join()
+    for thread in others:
+        thread.join()
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:

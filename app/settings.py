@@ -86,6 +86,16 @@ class Settings:
     alertmanager_urls: str | None = _setting(
         None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
     )
+    data_window_s: int = _setting(
+        3_600,
+        "Width of the closed windows that drift and data quality are told for, seconds.",
+        read=int,
+        low=1,
+        high=86_400,
+    )
+    data_reference_s: int = _setting(
+        604_800, "How long before a window its reference begins, seconds.", read=int, low=86_400, high=7_776_000
+    )
     retention_days: int = _setting(
         30, "How many days a decision can still be given feedback or be retried.", read=int, low=1, high=3_650
     )

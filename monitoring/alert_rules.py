@@ -105,13 +105,21 @@ class Change(Rule, frozen=True, kw_only=True, tag="change"):
 
 
 class Drift(Rule, frozen=True, kw_only=True, tag="drift"):
-    """The share of drifted features of a closed window reaches a limit."""
+    """The context, or any one feature, has drifted in some closed windows in a row.
 
+    Of the dataset the value is the smallest share of drifted features in these windows. Of features, each an alert of
+    its own, it is the number of windows in a row, up to the newest, in which the feature has drifted.
+    """
+
+    of: Literal["dataset", "features"] = "dataset"
     at_least: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    windows: Annotated[int, Meta(ge=1, le=100)] = 2
+    alpha: Annotated[float, Meta(gt=0, le=0.05, description="Largest adjusted p that counts")] = 0.01
 
     def holds(self, reading: Reading, *, firing: bool) -> bool:  # noqa: ARG002 - no hysteresis: windows are closed
         """See `Rule.holds`."""
-        return reading.value is not None and reading.value >= self.at_least
+        limit = self.at_least if self.of == "dataset" else self.windows
+        return reading.value is not None and reading.value >= limit
 
 
 class SampleRatio(Rule, frozen=True, kw_only=True, tag="sample_ratio"):
@@ -199,9 +207,15 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
         keep_firing_for_s=900, min_sample=300,
         summary="A few units ask for much more than before: bots, or a client that loops",
     ),
+    "drift": Drift(
+        min_sample=50, summary="Half of the context's features have drifted",
+    ),
     "fallbacks": Threshold(
         metric="fallback_share", value=0.05, clear_at=0.03, window_s=900, for_s=300, min_sample=100,
         summary="Many decisions are answered by a fallback",
+    ),
+    "feature-drift": Drift(
+        of="features", min_sample=50, summary="A feature has drifted: of the context, of scores, or rewards of an arm",
     ),
     "no-decisions": Absence(
         severity="page", of="decisions", for_s=300, min_sample=1000,

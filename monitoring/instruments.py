@@ -19,6 +19,7 @@ __all__ = [
     "COMMIT_DURATION",
     "DATABASE_AWAY",
     "DECISIONS",
+    "DRIFT_SCORE",
     "EXPOSURES",
     "FEEDBACK",
     "FEEDBACK_DELAY",
@@ -168,6 +169,14 @@ REGRET: Final = Instrument(
     "{reward}",
     ("experiment",),
     "Estimated reward missed so far: over exposures, the best arm's posterior mean less that of the arm shown.",
+    merge="livemostrecent",
+)
+DRIFT_SCORE: Final = Instrument(
+    "croupier.drift.score",
+    "gauge",
+    "1",
+    ("experiment", "feature"),
+    "Of the newest closed window: from 1 on the feature has drifted; `dataset` is the share of drifted ones ÷ 0.5.",
     merge="livemostrecent",
 )
 

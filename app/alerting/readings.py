@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from app.alerting.drift import drift_readings
 from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
 from app.store import allocations, metric_values
@@ -306,6 +307,10 @@ def _staleness(place: _Place, _: Staleness) -> Reading:
     return Reading(value=age, detail=f"allocation {current.number} is {age:.0f} s old and there is new evidence")
 
 
+def _drift(place: _Place, rule: Drift) -> list[Reading]:
+    return drift_readings(place.connection, place.experiment.key, rule, place.now)
+
+
 def _burn(place: _Place, rule: SloBurn) -> Reading:
     """A fallback is a failure: the intended recommendation was not given, whatever the status of the answer."""
     long, short = place.traffic(rule.window_s), place.traffic(rule.short_window_s)
@@ -332,7 +337,7 @@ def _one(reader: Callable[[_Place, Any], Reading]) -> Callable[[_Place, Any], li
 _READERS: Mapping[type[AnyRule], Callable[[_Place, Any], list[Reading]]] = {
     Threshold: _one(_threshold),
     Change: _one(_change),
-    Drift: _one(lambda *_: Reading(detail="drift is not measured yet")),
+    Drift: _drift,
     SampleRatio: _one(_sample_ratio),
     Starvation: _starvation,
     Absence: _one(_absence),

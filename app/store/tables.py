@@ -20,6 +20,7 @@ __all__ = [
     "contracts",
     "decision_counts",
     "decisions",
+    "drift_results",
     "experiments",
     "exposures",
     "feedback",
@@ -457,5 +458,33 @@ metric_values = sa.Table(
     sa.Column("value", sa.Double, nullable=True),  # null: there was nothing to measure
     sa.Column("n", sa.BigInteger, nullable=False),  # lists, decisions or events that the value rests on
     sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+    _moment_now("computed_at"),
+)
+
+# What became of each feature in each pass over a closed window; working a window out again replaces its rows.
+drift_results = sa.Table(
+    "drift_results",
+    metadata,
+    _key("experiment"),
+    sa.Column("window_start", sa.TIMESTAMP(timezone=True), primary_key=True),
+    sa.Column("window_s", sa.Integer, primary_key=True, autoincrement=False),
+    _key("feature"),  # '': the pass itself, of all features of the context
+    _key("test"),
+    _moment("reference_start"),
+    _moment("reference_end"),
+    _text("kind"),  # numeric, categorical or binary; `dataset` of the pass itself
+    sa.Column("n", sa.BigInteger, nullable=False),  # values in the smaller window
+    sa.Column("value", sa.Double, nullable=True),  # null: there was nothing to compare
+    sa.Column("threshold", sa.Double, nullable=True),
+    sa.Column("p", sa.Double, nullable=True),  # null: the test has none
+    sa.Column("p_adjusted", sa.Double, nullable=True),
+    _text("direction"),  # up, down or none: which way `moved` went
+    _text("moved"),
+    sa.Column("change", sa.Double, nullable=True),
+    sa.Column("drifted", sa.Boolean, nullable=False),
+    sa.Column("histogram", JSONB, nullable=False, server_default="{}"),  # of both windows
+    sa.Column(
+        "state", JSONB, nullable=False, server_default="{}"
+    ),  # of a sequential test, which the next pass takes on
     _moment_now("computed_at"),
 )
