@@ -20,6 +20,8 @@ import sqlalchemy as sa
 
 from app import experiments
 from app.alerting.evaluation import evaluate_all
+from app.data_watch.role import watch_all
+from app.data_watch.windows import Widths
 from app.ids import first_id_at
 from app.learner import learn_once
 from app.monitor import Housekeeping
@@ -42,6 +44,7 @@ from app.store.feedback import FeedbackEvent
 from app.store.items import ItemRow
 from app.store.tables import metadata
 from monitoring.alert_rules import AnyRule
+from monitoring.meter import Meter
 
 __all__ = ["Fired", "Options", "rehearse"]
 
@@ -170,6 +173,7 @@ class _Stage:
         self._exposures, self._feedback = ExposureWriter(shard=0), FeedbackWriter(shard=0)
         self._due: list[tuple[float, int, FeedbackEvent]] = []
         self._numbers = count()
+        self._meter = Meter()
         self._allocations = Allocations(database, functions=self._model)
         self._prepare()
 
@@ -204,6 +208,7 @@ class _Stage:
         learn_once(self._database, KEY, now)
         self._housekeeping.once(now)
         self._allocations.refresh()
+        watch_all(self._database, now, Widths(), self._meter)
         evaluate_all(self._database, now)
 
     def _serve(self, until_s: float) -> None:
