@@ -115,8 +115,9 @@ def run(seeds: int, make: Callable[[], Database]) -> dict[str, Any]:
 
     for name, scenario in SCENARIOS.items():
         play(name, scenario, HOURS, seeds, {})
-    for name in ("quiet", "delayed_feedback"):
-        play(f"{name}, window 30 min", SCENARIOS[name], SLOW, seeds, {})
+    for name, within_min in (("quiet", None), ("delayed_feedback", 75.0)):
+        scenario = replace(SCENARIOS[name], within_min=within_min)
+        play(f"{name}, window 30 min", scenario, SLOW, seeds, {})
     play("four days", SEASON, DAYS, max(1, seeds // 3), {})
     missed = [failure for name, figures in rows.items() for failure in failures(name, figures)]
     play("four days, season_s 0", SEASON, DAYS, max(1, seeds // 3), _WITHOUT_SEASON)  # what comes without: no claim

@@ -123,7 +123,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             fault="70 % of the confirmed exposures of the arm `similar` never arrive",
             signal="confirmed_share",
             alert="sample-ratio",
-            within_min=60,
+            within_min=120,
             arm="similar",
             confirmed=True,
             after=Conditions(exposures_lost={"similar": 0.7}),
