@@ -1,6 +1,7 @@
 """Figures of closed windows that tell whether traffic is what it seems."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def give(database: Database, received: datetime, *events: FeedbackEvent) -> None
     execute(database, "UPDATE feedback SET received_at = :at WHERE received_at > :at", at=received)
 
 
-def figures(database: Database, end: datetime) -> dict[str, tuple[float | None, int]]:
+def figures(database: Database, end: datetime) -> dict[str, Any]:
     """Value and n of each figure of the window that ends then."""
     measure(database, end)
     text = "SELECT metric, value, n FROM metric_values WHERE window_start = :start"
