@@ -2,7 +2,19 @@
 
 import sys
 
-from benchmarks import catalogue, choose, delays, drift, growth, headlines, quality, regret, serving, validity
+from benchmarks import (
+    catalogue,
+    choose,
+    delays,
+    detection,
+    drift,
+    growth,
+    headlines,
+    quality,
+    regret,
+    serving,
+    validity,
+)
 
 _ALL = (
     choose.main,
@@ -12,6 +24,7 @@ _ALL = (
     delays.main,
     quality.main,
     drift.main,
+    detection.main,
     catalogue.main,
     serving.main,
     growth.main,
