@@ -18,7 +18,17 @@ from app.serving.events import EventWriter, entry_of
 from app.serving.exposures import ExposureWriter
 from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
-from app.store import alerts, experiments, exposures, feedback, metric_values, partitions, quarantine, retention
+from app.store import (
+    alerts,
+    drift_results,
+    experiments,
+    exposures,
+    feedback,
+    metric_values,
+    partitions,
+    quarantine,
+    retention,
+)
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
@@ -99,8 +109,9 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
         with database.transaction() as connection:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
-            quarantine.delete_old(connection, experiment.key, since)
+            drift_results.delete_old(connection, experiment.key, since)
             metric_values.delete_old(connection, experiment.key, since)
+            quarantine.delete_old(connection, experiment.key, since)
 
 
 def compact_all(database: Database, now: datetime) -> int:

@@ -24,9 +24,27 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Window = Annotated[float, Meta(ge=60, le=2_592_000, description="seconds")]
 Severity = Literal["page", "ticket", "info"]
 Metric = Literal[
-    "decisions_per_s", "fallback_share", "overdue_share", "rejected_share", "repeated_share", "reward_rate",
+    "decisions_per_s",
+    "fallback_share",
+    "rejected_share",
+    "reward_rate",
+    # Of closed windows of five minutes: `app.integrity`.
+    "overdue_share",
+    "repeated_share",
     "unit_concentration",
-]  # fmt: skip
+    # Of the newest closed window's data: `monitoring.data_quality`.
+    "missing_share",
+    "unseen_share",
+    "invalid_share",
+    "out_of_range_share",
+    "late_share",
+    "duplicate_share",
+    "unmatched_share",
+    "empty_list_share",
+    "short_list_share",
+    "unknown_item_share",
+    "silent_share",
+]
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -55,7 +73,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 
 
 class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
-    """A figure is above or below a limit. `clear_at` (hysteresis) is the limit of an alert that fires."""
+    """A figure is above or below a limit. `clear_at` (hysteresis) is the limit of an alert that fires.
+
+    Figures of the data are those of the newest closed window, whatever `window_s` is.
+    """
 
     metric: Metric
     comparison: Literal["above", "below"] = "above"
@@ -210,12 +231,23 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "drift": Drift(
         min_sample=50, summary="Half of the context's features have drifted",
     ),
+    "duplicate-feedback": Threshold(
+        metric="duplicate_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="Events come again under another id, and count twice",
+    ),
+    "empty-lists": Threshold(
+        metric="empty_list_share", value=0.05, clear_at=0.03, min_sample=100, summary="Many answers are empty lists",
+    ),
     "fallbacks": Threshold(
         metric="fallback_share", value=0.05, clear_at=0.03, window_s=900, for_s=300, min_sample=100,
         summary="Many decisions are answered by a fallback",
     ),
     "feature-drift": Drift(
         of="features", min_sample=50, summary="A feature has drifted: of the context, of scores, or rewards of an arm",
+    ),
+    "late-feedback": Threshold(
+        metric="late_share", value=0.2, clear_at=0.1, min_sample=100,
+        summary="Feedback comes after the attribution window: the policy learns that nothing came",
     ),
     "no-decisions": Absence(
         severity="page", of="decisions", for_s=300, min_sample=1000,
@@ -248,5 +280,13 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     ),
     "starvation": Starvation(
         for_s=900, keep_firing_for_s=900, min_sample=50, summary="An arm gets less than its floor",
+    ),
+    "unknown-items": Threshold(
+        metric="unknown_item_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="Lists show items that the catalogue does not have",
+    ),
+    "unseen-categories": Threshold(
+        metric="unseen_share", value=0.05, clear_at=0.03, min_sample=100,
+        summary="A feature of the context has values that the days before did not have",
     ),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from app.alerting.drift import drift_readings
+from app.alerting.data import drift_readings, quality_readings
 from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
 from app.store import allocations, metric_values
@@ -322,8 +322,10 @@ def _burn(place: _Place, rule: SloBurn) -> Reading:
     )
 
 
-def _threshold(place: _Place, rule: Threshold) -> Reading:
-    return _FIGURES[rule.metric](place, rule.window_s)
+def _threshold(place: _Place, rule: Threshold) -> list[Reading]:
+    if rule.metric in _FIGURES:
+        return [_FIGURES[rule.metric](place, rule.window_s)]
+    return quality_readings(place.connection, place.experiment.key, rule.metric, place.now)
 
 
 def _share(part: int, whole: int, what: str) -> Reading:
@@ -335,7 +337,7 @@ def _one(reader: Callable[[_Place, Any], Reading]) -> Callable[[_Place, Any], li
 
 
 _READERS: Mapping[type[AnyRule], Callable[[_Place, Any], list[Reading]]] = {
-    Threshold: _one(_threshold),
+    Threshold: _threshold,
     Change: _one(_change),
     Drift: _drift,
     SampleRatio: _one(_sample_ratio),

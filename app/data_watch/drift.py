@@ -1,125 +1,87 @@
 """One pass: a closed window against its reference, feature by feature. Loads scipy: not for web workers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
-from app.data_watch.features import CONTEXT, REWARD, SCORE, Rows, context_columns
+from app.data_watch.features import CONTEXT, REWARD, SCORE, Rows
 from app.data_watch.rewards import watch_rewards
-from app.data_watch.windows import Window
-from app.learning import last_mature_bucket
-from app.store import samples
+from app.data_watch.sample import Row, Sample
 from app.store.drift_results import DATASET, DriftResult
-from app.store.experiments import Experiment
-from monitoring.columns import Column
+from monitoring.columns import Column, Windows
 from monitoring.drift import DriftReport, DriftRules, FeatureDrift, detect_drift, features
 from monitoring.histograms import histogram
 
 __all__ = ["drift_pass"]
 
-_MOST_FEATURES: Final = 50  # of the context
-_MOST_ARMS: Final = 50
-
-Columns = Mapping[str, Column]
-Pair = tuple[Columns, Columns]  # of the reference and of the current window
-Sampled = Sequence[sa.RowMapping]
+Columns = dict[str, Column]
+Pair = tuple[Sequence[Row], Sequence[Row]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pass:
-    """What is the same for all of a pass."""
-
-    connection: sa.Connection
-    experiment: Experiment
-    window: Window
-    arms: tuple[str, ...]
-
-
-def drift_pass(connection: sa.Connection, experiment: Experiment, window: Window) -> list[DriftResult]:
+def drift_pass(connection: sa.Connection, sample: Sample) -> list[DriftResult]:
     """What became of each feature in a closed window; the first result stands for the pass.
 
     Features are the scalars of contexts, the mean score of each active arm's lists, and each active arm's rewards: of
     the window that had become final by the end of this one.
     """
-    active = [arm.key for arm in experiment.specification.arms if arm.state == "active"]
-    this = _Pass(connection=connection, experiment=experiment, window=window, arms=tuple(active[:_MOST_ARMS]))
-    contexts = [_read_contexts(this, sampling) for sampling in _plan(this, window)]
-    reward_window = window.earlier(_until_final(experiment))
-    rewards = [_read_rewards(this, sampling) for sampling in _plan(this, reward_window)]
-    pairs = (_contexts(this, *contexts), _scores(this, *contexts), _rewards(this, *rewards))
-    reference, current = ({name: column for pair in pairs for name, column in pair[at].items()} for at in (0, 1))
+    reference, current = _columns(sample)
     report = detect_drift(reference, current)
-    drawn = {name: histogram(windows) for name, windows in features(reference, current).items()}
-    tested = [_result(this, found, drawn[found.feature]) for found in report.features]
-    sequential = watch_rewards(connection, experiment, window, rewards, this.arms)
-    return [_dataset(this, report, len({row["unit"] for row in contexts[1]})), *tested, *sequential]
+    pairs = features(reference, current)
+    tested = [_result(sample, found, pairs[found.feature]) for found in report.features]
+    return [_dataset(sample, report), *tested, *watch_rewards(connection, sample)]
 
 
-def _plan(this: _Pass, window: Window) -> tuple[samples.Sampling, samples.Sampling]:
-    return samples.plan(this.connection, this.experiment.key, window.reference, window.current)
+def _columns(sample: Sample) -> tuple[Columns, Columns]:
+    """All features of both windows."""
+    pairs = [_contexts(sample)]
+    pairs += [
+        _of_arm(sample, SCORE + arm, _of(sample.contexts, arm), lambda row: row.score) for arm in _scoring(sample)
+    ]
+    pairs += [_of_arm(sample, REWARD + arm, _of(sample.exposures, arm), sample.reward_of) for arm in sample.arms]
+    return {k: v for first, _ in pairs for k, v in first.items()}, {k: v for _, now in pairs for k, v in now.items()}
 
 
-def _read_contexts(this: _Pass, sampling: samples.Sampling) -> Sampled:
-    return samples.contexts(this.connection, this.experiment.key, sampling)
-
-
-def _read_rewards(this: _Pass, sampling: samples.Sampling) -> Sampled:
-    reward = this.experiment.specification.reward
-    default = reward.default if reward.missing == "default" else None
-    return samples.rewards(this.connection, this.experiment.key, sampling, metric=reward.metric, default=default)
-
-
-def _until_final(experiment: Experiment) -> timedelta:
-    """How long after an exposure its outcome is final."""
-    now = experiment.created_at
-    return now - last_mature_bucket(experiment.specification, now)
-
-
-def _contexts(this: _Pass, reference: Sampled, current: Sampled) -> Pair:
-    first, second = ((_rows(this, rows), [row["context"] for row in rows]) for rows in (reference, current))
-    return context_columns(first, second, most=_MOST_FEATURES)
-
-
-def _scores(this: _Pass, reference: Sampled, current: Sampled) -> Pair:
-    own = ([row for row in rows if row["is_current"] and row["score"] is not None] for rows in (reference, current))
-    return _by_arm(this, SCORE, "score", *own)
-
-
-def _rewards(this: _Pass, reference: Sampled, current: Sampled) -> Pair:
-    return _by_arm(this, REWARD, "reward", reference, current)
-
-
-def _by_arm(this: _Pass, prefix: str, name: str, reference: Sampled, current: Sampled) -> Pair:
-    """One feature per arm that has values in both windows."""
-    windows = [{arm: [row for row in rows if row["arm"] == arm] for arm in this.arms} for rows in (reference, current)]
-    both = [arm for arm in this.arms if all(window[arm] for window in windows)]
-    first, second = (
-        {prefix + arm: _rows(this, window[arm]).column([row[name] for row in window[arm]]) for arm in both}
-        for window in windows
+def _contexts(sample: Sample) -> tuple[Columns, Columns]:
+    first, now = (
+        {CONTEXT + name: grouped.column([row.context.get(name) for row in rows]) for name in sample.names}
+        for grouped, rows in ((_rows(sample, rows), rows) for rows in sample.contexts)
     )
-    return first, second
+    return first, now
 
 
-def _rows(this: _Pass, rows: Sampled) -> Rows:
-    start, width = this.window.start, this.window.widths.window_s
-    pieces = [int((row["decided_at"].timestamp()) // width) for row in rows]
-    least = min(pieces, default=0)
-    units = [row["unit"] for row in rows]
-    return Rows(units, [piece - least for piece in pieces], seed=int(start.timestamp()))
+def _of_arm(sample: Sample, feature: str, pair: Pair, value: Callable[[Row], float | None]) -> tuple[Columns, Columns]:
+    """A figure of an arm's rows; nothing where one of the windows has none."""
+    with_value = [[row for row in rows if value(row) is not None] for rows in pair]
+    if not all(with_value):
+        return {}, {}
+    first, now = ({feature: _rows(sample, rows).column([value(row) for row in rows])} for rows in with_value)
+    return first, now
 
 
-def _result(this: _Pass, found: FeatureDrift, drawn: Mapping[str, Any]) -> DriftResult:
-    window = this.window
-    if found.feature.startswith(REWARD):
-        window = window.earlier(_until_final(this.experiment))
-    since, until = window.reference
+def _of(pair: Pair, arm: str) -> Pair:
+    first, now = ([row for row in rows if row.arm == arm] for rows in pair)
+    return first, now
+
+
+def _scoring(sample: Sample) -> list[str]:
+    """Arms whose scores should stay as they are. Those that count rewards have others all the time."""
+    steady = {arm.key for arm in sample.experiment.specification.arms if arm.recommender.reward_half_life_s is None}
+    return [arm for arm in sample.arms if arm in steady]
+
+
+def _rows(sample: Sample, rows: Sequence[Row]) -> Rows:
+    return Rows([row.unit for row in rows], [row.piece for row in rows], seed=int(sample.window.start.timestamp()))
+
+
+def _result(sample: Sample, found: FeatureDrift, windows: Windows) -> DriftResult:
+    since, until = (sample.reward_window if found.feature.startswith(REWARD) else sample.window).reference
+    if found.feature.startswith((REWARD, SCORE)) and windows.numeric:  # whose direction is the mean's, however few
+        found = replace(found, moved="mean", change=float(windows.current.mean() - windows.reference.mean()))
     return DriftResult(
-        experiment=this.experiment.key,
-        window_start=this.window.start,
-        window_s=this.window.widths.window_s,
+        experiment=sample.experiment.key,
+        window_start=sample.window.start,
+        window_s=sample.window.widths.window_s,
         feature=found.feature,
         test=found.test,
         reference_start=since,
@@ -134,26 +96,26 @@ def _result(this: _Pass, found: FeatureDrift, drawn: Mapping[str, Any]) -> Drift
         moved=found.moved,
         change=found.change,
         drifted=found.drifted,
-        histogram=drawn,
+        histogram=histogram(windows),
     )
 
 
-def _dataset(this: _Pass, report: DriftReport, units: int) -> DriftResult:
+def _dataset(sample: Sample, report: DriftReport) -> DriftResult:
     """The pass itself: of the features of the context, the share that drifted."""
     rules = DriftRules()
     drifted = [found.drifted for found in report.features if found.feature.startswith(CONTEXT)]
     share = sum(drifted) / len(drifted) if drifted else None
-    since, until = this.window.reference
+    since, until = sample.window.reference
     return DriftResult(
-        experiment=this.experiment.key,
-        window_start=this.window.start,
-        window_s=this.window.widths.window_s,
+        experiment=sample.experiment.key,
+        window_start=sample.window.start,
+        window_s=sample.window.widths.window_s,
         feature=DATASET,
         test="share",
         reference_start=since,
         reference_end=until,
         kind="dataset",
-        n=units,
+        n=min(len({row.unit for row in rows}) for rows in sample.contexts),
         value=share,
         threshold=rules.dataset_share,
         drifted=share is not None and share >= rules.dataset_share,

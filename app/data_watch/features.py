@@ -1,16 +1,15 @@
 """From rows of the log to features: flat columns of contexts, scores and rewards, one value per unit."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from monitoring.columns import Column
 from monitoring.units import per_unit
 
-__all__ = ["CONTEXT", "REWARD", "SCORE", "Rows", "context_columns", "flat"]
+__all__ = ["CONTEXT", "REWARD", "SCORE", "Rows", "Scalar", "flat", "frequent"]
 
 CONTEXT: Final = "context/"
 SCORE: Final = "score/"
@@ -36,13 +35,14 @@ class Rows:
 
     Args:
         units: of each row, in the order of time.
-        pieces: number of the piece of time that each row lies in, 0 or more.
+        pieces: number of the piece of time that each row lies in.
         seed: of the draw.
     """
 
     def __init__(self, units: Sequence[str], pieces: Sequence[int], *, seed: int) -> None:
         unit = np.unique(np.asarray(units, dtype=np.str_), return_inverse=True)[1]
         piece = np.asarray(pieces, dtype=np.int64)
+        piece -= piece.min(initial=0)
         span = int(piece.max(initial=0)) + 1
         self._pairs = unit * span + piece
         distinct = np.unique(self._pairs)
@@ -71,27 +71,10 @@ def flat(context: Mapping[str, Any]) -> dict[str, Scalar]:
     return found
 
 
-def context_columns(
-    reference: tuple[Rows, Sequence[str]], current: tuple[Rows, Sequence[str]], *, most: int
-) -> tuple[dict[str, Column], dict[str, Column]]:
-    """The features of two windows' contexts: those that most rows have; of equally frequent ones, by their names.
-
-    Args:
-        reference: rows, and the context of each, as JSON.
-        current: the same.
-        most: features.
-
-    Returns:
-        The columns of both windows, by the same names.
-    """
-    windows = [(rows, [flat(msgspec.json.decode(text)) for text in texts]) for rows, texts in (reference, current)]
-    frequency = Counter(name for _, contexts in windows for context in contexts for name in context)
-    names = sorted(sorted(frequency, key=lambda name: (-frequency[name], name))[:most])
-    first, second = (
-        {CONTEXT + name: rows.column([context.get(name) for context in contexts]) for name in names}
-        for rows, contexts in windows
-    )
-    return first, second
+def frequent(contexts: Iterable[Mapping[str, object]], *, most: int) -> list[str]:
+    """The names that most contexts have, in their order; of equally frequent ones, the first."""
+    frequency = Counter(name for context in contexts for name in context)
+    return sorted(sorted(frequency, key=lambda name: (-frequency[name], name))[:most])
 
 
 def _leaves(prefix: str, value: object) -> Iterator[tuple[str, Scalar]]:

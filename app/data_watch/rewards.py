@@ -9,10 +9,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from app.data_watch.features import REWARD
-from app.data_watch.windows import Window
+from app.data_watch.sample import Row, Sample
 from app.store import drift_results
 from app.store.drift_results import SEQUENTIAL, DriftResult
-from app.store.experiments import Experiment
 from monitoring.lists import FloatArray
 from monitoring.page_hinkley import PageHinkley, Side, threshold_for
 
@@ -23,12 +22,8 @@ _MATTERS: Final = 0.2  # smallest change of the mean that matters, relative
 _LEAST_CHANGE: Final = 0.05  # and in standard deviations, where the mean is about 0
 _WINDOWS_BETWEEN_FALSE_ALARMS: Final = 1_000.0
 
-Sampled = Sequence[sa.RowMapping]
 
-
-def watch_rewards(
-    connection: sa.Connection, experiment: Experiment, window: Window, rewards: Sequence[Sampled], arms: Sequence[str]
-) -> list[DriftResult]:
+def watch_rewards(connection: sa.Connection, sample: Sample) -> list[DriftResult]:
     """One result for each arm that has rewards to watch.
 
     The state is stored with the result, and found by the next pass: so that a pass that is repeated comes to the same.
@@ -36,31 +31,33 @@ def watch_rewards(
 
     Args:
         connection: where states are read.
-        experiment: whose rewards they are.
-        window: the closed one.
-        rewards: of the reference and of the current window, in the order of time.
-        arms: keys.
+        sample: of the closed window and its reference.
     """
+    window, experiment = sample.window, sample.experiment
     width = window.widths.window_s
     states = drift_results.states(connection, experiment.key, window.start - timedelta(seconds=width), width)
     results = []
-    for arm in arms:
-        reference, current = (_of(arm, rows) for rows in rewards)
+    for arm in sample.arms:
+        reference, current = (_rewards(sample, arm, rows) for rows in sample.exposures)
         detector = _continued(states.get(REWARD + arm, {}), experiment.epoch) or _begun(reference, current.size)
         if detector is not None and current.size:
-            results.append(_result(experiment, window, arm, (detector, detector.update(current)), current))
+            results.append(_result(sample, arm, (detector, detector.update(current)), current))
     return results
 
 
-def _of(arm: str, rows: Sampled) -> FloatArray:
-    return np.array([row["reward"] for row in rows if row["arm"] == arm], dtype=np.float64)
+def _rewards(sample: Sample, arm: str, rows: Sequence[Row]) -> FloatArray:
+    found = (sample.reward_of(row) for row in rows if row.arm == arm)
+    return np.array([reward for reward in found if reward is not None], dtype=np.float64)
 
 
 def _continued(state: Mapping[str, Any], epoch: int) -> PageHinkley | None:
     """The detector of the window before; None when it has given its alarm, or watched what is not comparable."""
     if state.get("epoch") != epoch:
         return None
-    detector = msgspec.convert(state["detector"], PageHinkley)
+    try:
+        detector = msgspec.convert(state["detector"], PageHinkley)
+    except msgspec.ValidationError:  # of another version of this program
+        return None
     return None if detector.change else detector
 
 
@@ -75,16 +72,14 @@ def _begun(reference: FloatArray, per_window: int) -> PageHinkley | None:
     return PageHinkley(delta=delta, threshold=threshold, n=reference.size, mean=float(reference.mean()))
 
 
-def _result(
-    experiment: Experiment, window: Window, arm: str, detectors: tuple[PageHinkley, PageHinkley], current: FloatArray
-) -> DriftResult:
+def _result(sample: Sample, arm: str, detectors: tuple[PageHinkley, PageHinkley], current: FloatArray) -> DriftResult:
     before, after = detectors
     is_rise = _height(after.up) >= _height(after.down)
-    since, until = window.reference
+    since, until = sample.reward_window.reference
     return DriftResult(
-        experiment=experiment.key,
-        window_start=window.start,
-        window_s=window.widths.window_s,
+        experiment=sample.experiment.key,
+        window_start=sample.window.start,
+        window_s=sample.window.widths.window_s,
         feature=REWARD + arm,
         test=SEQUENTIAL,
         reference_start=since,
@@ -97,7 +92,7 @@ def _result(
         moved="mean",
         change=float(current.mean()) - before.mean,
         drifted=after.change is not None,
-        state={"epoch": experiment.epoch, "detector": msgspec.to_builtins(after)},
+        state={"epoch": sample.experiment.epoch, "detector": msgspec.to_builtins(after)},
     )
 
 

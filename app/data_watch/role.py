@@ -5,10 +5,12 @@ import threading
 from datetime import UTC, datetime
 
 from app.data_watch.drift import drift_pass
+from app.data_watch.quality import quality_pass
+from app.data_watch.sample import read_sample
 from app.data_watch.windows import Widths, Window, due
 from app.errors import Unavailable
 from app.roles import run_as_only_one
-from app.store import drift_results, experiments
+from app.store import drift_results, experiments, metric_values
 from app.store.database import Database
 from app.store.experiments import Experiment
 from monitoring.instruments import DRIFT_SCORE
@@ -63,8 +65,10 @@ def _watch(database: Database, experiment: Experiment, now: datetime, widths: Wi
 def _watch_window(database: Database, experiment: Experiment, window: Window, meter: Meter) -> None:
     """One pass, in one transaction: a window has all of its results or none."""
     with database.transaction(snapshot=True) as connection:
-        results = drift_pass(connection, experiment, window)
+        sample = read_sample(connection, experiment, window)
+        results = drift_pass(connection, sample)
         drift_results.replace(connection, results)
+        metric_values.put(connection, quality_pass(connection, sample))
     for result in results:
         if result.score is not None:
             meter.add(DRIFT_SCORE, (experiment.key, result.feature or "dataset"), result.score)

@@ -134,6 +134,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             signal="repeated_feedback",
             alert="repeated-feedback",
             within_min=25,
+            accompanied=frozenset({"duplicate-feedback"}),
             after=Conditions(repeated=0.5),
         ),
         Scenario(
@@ -142,7 +143,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             signal="feedback_delay",
             alert="overdue-feedback",
             within_min=45,
-            accompanied=frozenset({"no-feedback"}),  # for one and a half windows none comes
+            accompanied=frozenset({"late-feedback", "no-feedback"}),  # for one and a half windows none comes
             after=Conditions(lag_windows=1.5),
         ),
         Scenario(

@@ -112,9 +112,12 @@ def last_window(connection: sa.Connection, experiment: str, window_s: int) -> da
 
 
 def newest_passes(connection: sa.Connection, experiment: str, number: int) -> list[list[DriftResult]]:
-    """The results of the newest passes over windows of the newest width, without histograms, the newest pass first."""
+    """The results of the newest passes that had something to compare, the newest first, without histograms.
+
+    They are of windows of the newest width.
+    """
     c = drift_results.c
-    mine = (c.experiment == experiment, c.feature == DATASET)
+    mine = (c.experiment == experiment, c.feature == DATASET, c.n > 0)
     width = sa.select(c.window_s).where(*mine).order_by(c.window_start.desc(), c.window_s).limit(1).scalar_subquery()
     query = sa.select(c.window_start, c.window_s).where(*mine, c.window_s == width)
     passes = connection.execute(query.order_by(c.window_start.desc()).limit(number)).all()
@@ -138,12 +141,21 @@ def history(
     feature: str | None,
     windows: int,
 ) -> list[DriftResult]:
-    """The results of passes, the newest windows first, of so many windows at most."""
+    """The results of passes, of all features or of one and the pass itself, the newest windows first.
+
+    Args:
+        connection: where to read.
+        experiment: its key.
+        since: windows start then or later.
+        before: windows start before.
+        feature: its name; None: all.
+        windows: the most that are returned.
+    """
     c = drift_results.c
     wanted = [c.experiment == experiment]
     wanted += [] if since is None else [c.window_start >= since]
     wanted += [] if before is None else [c.window_start < before]
-    wanted += [] if feature is None else [c.feature == feature]
+    wanted += [] if feature is None else [c.feature.in_([DATASET, feature])]
     starts = sa.select(c.window_start).where(*wanted).distinct().order_by(c.window_start.desc()).limit(windows)
     query = sa.select(*_COLUMNS).where(*wanted, c.window_start.in_(starts))
     rows = connection.execute(query.order_by(c.window_start.desc(), c.window_s, c.feature, c.test)).mappings()

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.store.tables import metric_values
 
-__all__ = ["Level", "MetricValue", "delete_old", "last_window", "put", "read"]
+__all__ = ["Level", "MetricValue", "delete_old", "last_window", "newest", "put", "read", "windows"]
 
 Level = Literal["business", "online", "offline", "data"]
 
@@ -100,6 +100,36 @@ def last_window(connection: sa.Connection, experiment: str, level: Level, window
     )
     found: datetime | None = connection.scalar(query)
     return found
+
+
+def newest(connection: sa.Connection, experiment: str, level: Level) -> list[MetricValue]:
+    """The figures of a level of the window that starts last."""
+    c = metric_values.c
+    mine = (c.experiment == experiment, c.level == level)
+    width = sa.select(c.window_start, c.window_s).where(*mine).order_by(c.window_start.desc(), c.window_s).limit(1)
+    last = connection.execute(width).first()
+    if last is None:
+        return []
+    same = (c.window_start == last.window_start, c.window_s == last.window_s)
+    query = sa.select(*_COLUMNS).where(*mine, *same).order_by(c.metric, c.k, c.arm)
+    return [MetricValue(**row) for row in connection.execute(query).mappings()]
+
+
+def windows(
+    connection: sa.Connection,
+    experiment: str,
+    level: Level,
+    *,
+    since: datetime | None,
+    before: datetime | None,
+    limit: int,
+) -> list[datetime]:
+    """Starts of the newest windows that have figures of a level, the newest first, within a time."""
+    c = metric_values.c
+    query = sa.select(c.window_start).where(c.experiment == experiment, c.level == level).distinct()
+    query = query if since is None else query.where(c.window_start >= since)
+    query = query if before is None else query.where(c.window_start < before)
+    return list(connection.scalars(query.order_by(c.window_start.desc()).limit(limit)))
 
 
 def delete_old(connection: sa.Connection, experiment: str, before: datetime) -> int:

@@ -3,19 +3,21 @@
 A window's decisions are those whose ids were made in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from app.ids import first_id_at
 
-__all__ = ["Sampling", "contexts", "plan", "rewards"]
+__all__ = ["SAMPLED", "Sampling", "Span", "contexts", "over", "plan", "rewards", "spread"]
 
 _MOST_SCANNED: Final = 400_000  # decisions of all experiments that one read passes over
-_MOST_ROWS: Final = 20_000  # of one experiment that it takes
+_MOST_ROWS: Final = 20_000  # of one experiment that it takes, planned
+_ROOM: Final = 2 * _MOST_ROWS  # and at most
 # Parts that stand for a long reference. Of a week of hours it is every seventh: each hour of the day comes once.
 _PIECES: Final = 24
 _ALL_UNITS: Final = 2**20
@@ -47,28 +49,28 @@ FROM decision_counts WHERE bucket >= :since AND bucket < :until
 """)
 
 # The ranges of ids are written into the statement by the driver, so partitions are pruned when it is planned.
-_SAMPLED = """
+SAMPLED = """
     d.experiment = :experiment AND d.decision_id >= :first AND d.decision_id < :end
     AND (hashtextextended(d.unit, 0) & 1048575) < :units
 """
 
 _CONTEXTS = sa.text(f"""
 SELECT d.decided_at, d.unit, d.arm, d.context::text AS context,
-       (SELECT avg(score) FROM unnest(d.scores) score) AS score, d.epoch >= a.since_epoch AS is_current
+       (SELECT avg(score) FROM unnest(d.scores) score) AS score,
+       d.served_arm IS NOT DISTINCT FROM d.arm AND d.epoch >= a.since_epoch AS is_own
 FROM decisions d JOIN arms a ON a.experiment = d.experiment AND a.key = d.arm
-WHERE {_SAMPLED} ORDER BY d.decision_id LIMIT :most
+WHERE {SAMPLED} ORDER BY d.decision_id LIMIT :most
 """)
 
 _REWARDS = sa.text(f"""
-SELECT d.decided_at, d.unit, d.arm, coalesce(o.value, CAST(:default AS float8)) AS reward
+SELECT d.decided_at, d.unit, d.arm, o.value AS reward
 FROM decisions d
 JOIN arms a ON a.experiment = d.experiment AND a.key = d.arm AND d.epoch >= a.since_epoch
 LEFT JOIN exposures x
     ON x.decision_id = d.decision_id AND x.decision_id >= :first AND x.decision_id < :end
 LEFT JOIN outcomes o
     ON o.decision_id = d.decision_id AND o.decision_id >= :first AND o.decision_id < :end AND o.metric = :metric
-WHERE {_SAMPLED} AND d.learnable AND (d.awaits_confirmation IS NOT TRUE OR x.decision_id IS NOT NULL)
-    AND (o.value IS NOT NULL OR CAST(:default AS float8) IS NOT NULL)
+WHERE {SAMPLED} AND d.learnable AND (d.awaits_confirmation IS NOT TRUE OR x.decision_id IS NOT NULL)
 ORDER BY d.decision_id LIMIT :most
 """)
 # Of a fresh day PostgreSQL knows no statistics, guesses few rows, and would compare each decision with each outcome.
@@ -97,31 +99,40 @@ def plan(connection: sa.Connection, experiment: str, reference: Span, current: S
     )
 
 
+def spread(connection: sa.Connection, experiment: str, span: Span) -> Sampling:
+    """How much of a time to read for counts: all of it, or parts that are spread over it."""
+    counted = _counted(connection, experiment, span)
+    time = min(1.0, _MOST_SCANNED / max(counted.everybodys, 1))
+    width = (span[1] - span[0]) / _PIECES
+    parts = (span,) if time >= 1 else tuple(_part(span[0] + width * at, width, time, at) for at in range(_PIECES))
+    return Sampling(parts=parts, units=_ALL_UNITS, share=time)
+
+
 def contexts(connection: sa.Connection, experiment: str, sampling: Sampling) -> list[sa.RowMapping]:
-    """Moment, unit, arm, context as JSON, mean of the list's scores, and whether the arm's present version chose it."""
+    """Moment, unit, arm, context as JSON, mean of the list's scores, and whether the arm's present version gave it."""
     return _rows(connection, _CONTEXTS, sampling, {"experiment": experiment})
 
 
-def rewards(
-    connection: sa.Connection, experiment: str, sampling: Sampling, *, metric: str, default: float | None
-) -> list[sa.RowMapping]:
-    """Moment, unit, arm and reward of exposures that the arm's present version learns from.
+def rewards(connection: sa.Connection, experiment: str, sampling: Sampling, *, metric: str) -> list[sa.RowMapping]:
+    """Moment, unit, arm and outcome (null: no feedback) of exposures that the arm's present version learns from."""
+    return _rows(connection, _REWARDS, sampling, {"experiment": experiment, "metric": metric})
 
-    Those without feedback have the default; where it is None they are left out.
-    """
-    return _rows(connection, _REWARDS, sampling, {"experiment": experiment, "metric": metric, "default": default})
+
+def over(
+    connection: sa.Connection, query: sa.TextClause, sampling: Sampling, values: Mapping[str, Any]
+) -> Iterator[sa.RowMapping]:
+    """The rows of a query over each part of a sample: `:first`, `:end` and `:units` are set."""
+    connection.execute(_JOIN_IN_ORDER)
+    for since, until in sampling.parts:
+        span = {"first": str(first_id_at(since)), "end": str(first_id_at(until)), "units": sampling.units}
+        yield from connection.execute(query, {**values, **span}).mappings()
 
 
 def _rows(
     connection: sa.Connection, query: sa.TextClause, sampling: Sampling, values: Mapping[str, Any]
 ) -> list[sa.RowMapping]:
-    """Rows of all parts, in the order of ids; a few more than planned at most, should one unit make most of them."""
-    connection.execute(_JOIN_IN_ORDER)
-    rows: list[sa.RowMapping] = []
-    for since, until in sampling.parts:
-        span = {"first": str(first_id_at(since)), "end": str(first_id_at(until)), "units": sampling.units}
-        rows += connection.execute(query, {**values, **span, "most": 2 * _MOST_ROWS - len(rows)}).mappings()
-    return rows
+    """Rows in the order of ids; a few more than planned at most, should few units make most of them."""
+    return list(islice(over(connection, query, sampling, {**values, "most": _ROOM}), _ROOM))
 
 
 def _counted(connection: sa.Connection, experiment: str, span: Span) -> sa.Row[Any]:

@@ -54,3 +54,11 @@ def drifted(database: Database) -> list[tuple[int, str, str]]:
     """Number of the window, feature and direction of all that has drifted."""
     text = "SELECT window_start, feature, direction FROM drift_results WHERE drifted AND feature <> '' ORDER BY 1, 2"
     return [((start - START) // WINDOW, feature, direction) for start, feature, direction in query(database, text)]
+
+
+def figures(database: Database, window: int) -> dict[str, tuple[int, int]]:
+    """Count and denominator of each figure of a window's data."""
+    text = (
+        "SELECT metric, (detail ->> 'count')::int, n FROM metric_values WHERE level = 'data' AND window_start = :start"
+    )
+    return {metric: (count, n) for metric, count, n in query(database, text, start=at(window))}
