@@ -30,6 +30,7 @@ from app.export import obp, parquet
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
 from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, SampleRatioReport
+from app.reports.data import DataFigure, DataWindow, DriftFeature, DriftWindow
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
@@ -75,6 +76,10 @@ _SHAPES = (
     Shadow,
     ShadowReport,
     ShadowShare,
+    DriftWindow,
+    DriftFeature,
+    DataWindow,
+    DataFigure,
     ItemRequest,
     EvaluationReport,
     EvaluationRequest,

@@ -203,3 +203,15 @@ def test_the_newest_drift_is_a_metric(home: Database) -> None:
     assert seen["home", "context/age"] >= 1
     assert seen["home", "context/device"] < 1
     assert seen["home", "dataset"] == pytest.approx(2 / 3)
+
+
+def test_an_alert_stays_while_no_window_is_looked_at(home: Database) -> None:
+    """A monitor that was away says nothing of the present."""
+    rng = np.random.default_rng(6)
+    fill(home, rng, range(4), usual)
+    fill(home, rng, range(4, 6), older)
+    watch(home, range(4, 6))
+    assert alerts(home, 5)["feature-drift", "context/age"] == "firing"
+    execute(home, "UPDATE drift_results SET drifted = false")
+    assert alerts(home, 12)["feature-drift", "context/age"] == "firing"
+    assert alerts(home, 6)["feature-drift", "context/age"] == "resolved"
