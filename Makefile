@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo run test faults check format bench lock clean
+.PHONY: demo run test faults rehearsal check format bench lock clean
 
 demo: .venv/installed
 	$(BIN)/croupier demo
@@ -18,6 +18,10 @@ test: .venv/installed
 faults: .venv/installed
 	CROUPIER_FAULTS=long $(BIN)/python -m pytest tests/faults --log-cli-level=INFO
 
+# The Dockerfile's and the compose file's commands, without Docker: Linux, as root.
+rehearsal: .venv/installed
+	$(BIN)/python -m tests.deploy.rehearsal
+
 check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -31,7 +35,7 @@ format: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up
+.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up $(shell find app/console/frontend -maxdepth 2 \( -name "package*.json" -o -path "*/src/*.js" \))
 	sh scripts/set-up "$(PYTHON)"
 
 # Needs uv (`pip install uv`). Versions and hashes only: the registry is the installer's business.
@@ -40,6 +44,8 @@ lock:
 		pyproject.toml --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	echo setuptools | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		--constraint requirements-dev.lock - --no-annotate --output-file requirements-build.lock
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build app/console/static/build app/console/frontend/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

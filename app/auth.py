@@ -95,10 +95,12 @@ def add_key(connection: sa.Connection, key: str, *, name: str, scopes: tuple[Sco
     return keys.add(connection, prefix=_prefix_of(key), name=name, digest=_digest_of(key), scopes=scopes)
 
 
-def ensure_key(database: Database, key: str) -> None:
-    """Makes sure that a key given from outside exists, with every scope."""
+def ensure_key(
+    database: Database, key: str, *, name: str = "bootstrap", scopes: tuple[Scope, ...] = ALL_SCOPES
+) -> None:
+    """Makes sure that a key given from outside exists; one that is there stays as it is."""
     with database.transaction() as connection:
-        add_key(connection, key, name="bootstrap")
+        add_key(connection, key, name=name, scopes=scopes)
 
 
 def _prefix_of(key: str) -> str:

@@ -5,22 +5,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich.console import Console
 
-from app import alerting, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
-from app import monitor as monitor_role
+from app import monitor_process, quarantine
+from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
-from app.data_watch.windows import Widths
+from app.batch.command import batch_options, measure
+from app.console.command import operators_group
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -45,14 +45,15 @@ from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
 from app.telemetry import telemetry_of
+from app.units.command import units_command
 from monitoring.logs import configure
-from monitoring.meter import Meter
 
 __all__ = ["main"]
 
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
 
 _FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,15 +76,24 @@ class _AwayError(click.ClickException):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="croupier")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Deals recommender variants, learns from what comes back, and shows how they do.
 
     Settings come from the environment (docs/reference.md); options win over them.
     """
+    context.obj = lambda: _database(Settings.from_environment())  # for commands in modules of their own
 
 
+def _open_database() -> AbstractContextManager[Database]:
+    return _database(Settings.from_environment())
+
+
+main.add_command(alerts_group(_open_database))
+main.add_command(operators_group(_open_database))
 main.add_command(evaluate)
 main.add_command(simulate_command)
+main.add_command(units_command)
 
 
 def _server_options(command: Command) -> Command:
@@ -116,7 +126,8 @@ def demo(rate: float, **options: Any) -> None:  # noqa: ANN401 - click's options
     settings = demonstration.with_key(Settings.from_environment(**options))
     configure("warning", role="supervisor")
     stop = _stop_signal()
-    with _everything(settings, stop) as run:
+    prepare = partial(demonstration.add_operator, settings)
+    with _everything(settings, stop, prepare) as run:
         service = threading.Thread(target=run, name="service")
         service.start()
         try:
@@ -151,16 +162,17 @@ def learner(**options: Any) -> None:  # noqa: ANN401 - click's options
 @main.command()
 @_server_options
 def monitor(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Keeps house, and evaluates alerts. Any number may run: one is active. Needs DATABASE_URL."""
+    """Keeps house; watches data, quality, alerts, avatars. Any number may run: one is active. Needs DATABASE_URL."""
     settings = Settings.from_environment(**options)
-    _run_role(settings, "monitor", partial(_keep_house_and_alert, settings))
+    _run_role(settings, "monitor", partial(monitor_process.run, settings))
 
 
 @main.command()
 def migrate() -> None:
-    """Brings the database to this version's schema."""
-    with _database(Settings.from_environment()) as database:
-        click.echo(f"The schema is at revision {run_migrations(database, datetime.now(UTC))}")
+    """Brings the database to this version's schema, and makes CROUPIER_BOOTSTRAP_KEY if it is set."""
+    settings = Settings.from_environment()
+    with _database(settings) as database:
+        click.echo(f"The schema is at revision {_prepare(database, settings)}")
 
 
 @main.command()
@@ -183,6 +195,17 @@ def export(*, experiment: str, form: str, output: Path, since: datetime | None, 
     with _database(Settings.from_environment()) as database:
         count = export_log(database, experiment, form, output, since=since, until=until)
     click.echo(f"{output} holds {count:,} decisions")
+
+
+@main.command()
+@batch_options
+def batch(**options: Any) -> None:  # noqa: ANN401 - click's options
+    """Works out the quality of EXPERIMENTS, of all without any, for windows of time that are over.
+
+    Exit status 1 if one could not be measured: the log says why, and the others are.
+    """
+    with _database(Settings.from_environment()) as database:
+        measure(database, **options)
 
 
 @main.group()
@@ -224,29 +247,39 @@ def keys() -> None:
     """API keys."""
 
 
-@keys.command("create")
-@click.option("--name", required=True, help="Who or what the key is for.")
-@click.option(
+_scopes = click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice([str(scope) for scope in ALL_SCOPES]),
+    callback=lambda _context, _parameter, names: tuple(map(Scope, names)) or ALL_SCOPES,
     help="Default: every scope.",
 )
-def keys_create(name: str, scopes: tuple[str, ...]) -> None:
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Who or what the key is for.")
+@_scopes
+def keys_create(name: str, scopes: tuple[Scope, ...]) -> None:
     """Makes a key and prints it, this once."""
     key = new_key()
     with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        add_key(connection, key, name=name, scopes=tuple(Scope(scope) for scope in scopes) or ALL_SCOPES)
+        add_key(connection, key, name=name, scopes=scopes)
     click.echo(key)
 
 
 @keys.command("ensure")
-@click.argument("key")
-def keys_ensure(key: str) -> None:
-    """Makes sure that a key of your choice exists, with every scope."""
+@click.argument("key", required=False)
+@click.option("--file", type=click.File(), help="Where KEY is, instead: other users see arguments.")
+@click.option("--name", default="bootstrap", show_default=True, help="Who or what the key is for.")
+@_scopes
+def keys_ensure(key: str | None, file: TextIO | None, name: str, scopes: tuple[Scope, ...]) -> None:
+    """Makes sure that a key of your choice exists; one that is there stays as it is."""
+    key = file.read().strip() if file else key
+    if not key:
+        raise click.UsageError("Name a KEY, or a --file that holds one")
     with _database(Settings.from_environment()) as database:
-        ensure_key(database, key)
+        ensure_key(database, key, name=name, scopes=scopes)
 
 
 @keys.command("list")
@@ -413,34 +446,26 @@ def _stop_signal() -> threading.Event:
 
 
 @contextmanager
-def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[[], None]]:
-    """A migrated database and a supervisor; what it yields runs the roles until `stop`."""
+def _everything(
+    settings: Settings, stop: threading.Event, prepare: Callable[[Database], None] = lambda _: None
+) -> Iterator[Callable[[], None]]:
+    """A migrated and prepared database, and a supervisor; what it yields runs the roles until `stop`."""
     check_port_free(settings.host, settings.port)
     with _database_url(settings, stop_after=True) as url:
         database = Database(url)
-        run_migrations(database, datetime.now(UTC))
-        if settings.bootstrap_key:
-            ensure_key(database, settings.bootstrap_key)
+        _prepare(database, settings)
+        prepare(database)
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)
 
 
-def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
-    """All at once: neither a receiver of alerts that does not answer nor a long window must hold up the house."""
-    interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
-    # Only the monitor needs what this loads: scipy costs every other command half a second and 70 MB.
-    data_watch = import_module("app.data_watch.role")
-    widths = Widths(window_s=settings.data_window_s, reference_s=settings.data_reference_s)
-    watch = partial(data_watch.run, widths=widths, stop=stop, meter=meter)
-    others = [threading.Thread(target=run, args=(database,), name=run.func.__module__) for run in (alert, watch)]
-    for thread in others:
-        thread.start()
-    interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days
-    monitor_role.run(database, interval_s=interval_s, retention_days=days, stop=stop, meter=meter)
-    for thread in others:
-        thread.join()
+def _prepare(database: Database, settings: Settings) -> str:
+    """Migrates, makes the bootstrap key, and returns the schema's revision."""
+    revision = run_migrations(database, datetime.now(UTC))
+    if settings.bootstrap_key:
+        ensure_key(database, settings.bootstrap_key)
+    return revision
 
 
 def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
@@ -450,7 +475,8 @@ def _run_role(settings: Settings, name: str, run: Callable[..., None]) -> None:
     telemetry = telemetry_of(settings, name)
     telemetry.start()
     try:
-        run(Database(_need_database(settings), name=f"croupier-{name}"), stop=stop, meter=telemetry.meter)
+        database = Database(_need_database(settings), name=f"croupier-{name}", meter=telemetry.meter)
+        run(database, stop=stop, meter=telemetry.meter)
     finally:
         telemetry.close()
 

@@ -1,7 +1,7 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
-It makes partitions ahead of time and ends old ones, keeps the statistics small, works out figures of closed windows,
-and matches events that came before their decision.
+It makes partitions ahead of time and ends old ones, keeps the statistics small, matches events that came before their
+decision, counts how long decisions took, and works out figures of closed windows.
 """
 
 import logging
@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from app import integrity
+from app.latency import LatencyCount
 from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
 from app.serving.apart import write_apart
@@ -20,7 +21,9 @@ from app.serving.feedback import FeedbackWriter
 from app.serving.verdicts import Rejection, Verdict
 from app.store import (
     alerts,
+    avatars,
     drift_results,
+    erasure,
     experiments,
     exposures,
     feedback,
@@ -32,6 +35,7 @@ from app.store import (
 from app.store.compaction import compact
 from app.store.database import Connection, Database, cursor_of
 from app.store.events import Event
+from app.store.indexes import build_next
 from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
@@ -48,6 +52,9 @@ _SHARD = 32_767
 _MOST_AT_ONCE = 500
 _GROWTH_EVERY = timedelta(hours=1)
 _COMPACTION_EVERY = timedelta(minutes=1)
+_LATENCIES_EVERY = timedelta(seconds=20)
+# Figures of closed windows are few: they are kept for a year and a month, whenever the log goes.
+_FIGURES_KEPT = timedelta(days=400)
 
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
@@ -101,6 +108,7 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
     with database.transaction() as connection:
         quarantine.delete_old(connection, None, kept_since)
         alerts.delete_old_flips(connection, kept_since)
+        erasure.delete_old(connection, kept_since)
     for experiment in known:
         days = experiment.specification.retention_days
         since = kept_since if days is None else max(kept_since, retention.keep_since(now, days))
@@ -110,8 +118,10 @@ def grow(database: Database, now: datetime, retention_days: int) -> None:
             retention.delete_old_allocations(connection, experiment.key, since)
             retention.delete_old_units(connection, experiment.key, since)
             drift_results.delete_old(connection, experiment.key, since)
-            metric_values.delete_old(connection, experiment.key, since)
             quarantine.delete_old(connection, experiment.key, since)
+            avatars.delete_old_looks(connection, experiment.key, since)
+            metric_values.delete_old(connection, experiment.key, since, narrower_than_s=3600)
+            metric_values.delete_old(connection, experiment.key, min(kept_since, now - _FIGURES_KEPT))
 
 
 def compact_all(database: Database, now: datetime) -> int:
@@ -134,6 +144,7 @@ class Housekeeping:
         self._retention_days = retention_days
         self._done_at: dict[str, datetime] = {}
         self._measured_until: datetime | None = None
+        self._latencies = LatencyCount(database)
 
     def once(self, now: datetime) -> None:
         """Everything that is due."""
@@ -141,12 +152,15 @@ class Housekeeping:
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
             compact_all(self._database, now)
+            build_next(self._database)
         closed = integrity.last_closed(now)
         if closed != self._measured_until:
             integrity.measure(self._database, closed)
             self._measured_until = closed
         while match_unmatched(self._database, now):
             pass
+        if self._is_due("latencies", _LATENCIES_EVERY, now):
+            self._latencies.go_on(now)
 
     def _is_due(self, job: str, every: timedelta, now: datetime) -> bool:
         due = job not in self._done_at or now - self._done_at[job] >= every

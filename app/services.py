@@ -120,7 +120,7 @@ class Services:
         """
         telemetry = telemetry or Telemetry.none()
         meter = telemetry.meter
-        database = Database(database_url, name="croupier-web")
+        database = Database(database_url, name="croupier-web", meter=meter)
         health = Health()
         functions = PythonFunctions.from_setting(settings.python_recommenders)
         allocations = Allocations(database, health, functions=functions, aside=aside)
@@ -135,7 +135,7 @@ class Services:
             meter=meter,
         )
         kinds = {
-            "decision": Kind(type=DecisionRow, write=decisions.write),
+            "decision": Kind(type=DecisionRow, write=decisions.write_again),
             "feedback": Kind(type=FeedbackEvent, write=feedback.write),
             "exposure": Kind(type=ExposureEvent, write=exposures.write),
         }

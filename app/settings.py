@@ -1,7 +1,8 @@
 """Every setting: read once from the environment into one frozen value. Documented in docs/reference.md.
 
 Unknown `CROUPIER_*` words are refused, and all faults are reported at once, so that a typing error in a
-deployment is found at start and not a week later.
+deployment is found at start and not a week later. Each may be read from a file that `<variable>_FILE` names, so that
+secrets need not stand in an environment, which other programs show.
 """
 
 import os
@@ -16,6 +17,7 @@ from monitoring.tracing import SAMPLERS, SamplerName
 __all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "variable_of"]
 
 PREFIX = "CROUPIER_"
+FILE = "_FILE"
 # No settings, but notes that our processes leave their children: a web worker's number, the supervisor's process.
 WORKER_SLOT = "CROUPIER_WORKER_SLOT"
 SUPERVISOR = "CROUPIER_SUPERVISOR"
@@ -55,7 +57,9 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address the web server listens on.")
     port: int = _setting(8000, "Port the web server listens on.", read=int, low=0, high=65535)
     workers: int = _setting(2, "Web worker processes.", read=int, low=1, high=256)
-    bootstrap_key: str | None = _setting(None, "An API key with every scope, made at start if it does not exist yet.")
+    bootstrap_key: str | None = _setting(
+        None, "An API key with every scope, made by `up` and `migrate` if it does not exist yet."
+    )
     commit_budget_ms: int = _setting(
         250, "How long a request waits for its commit before its row goes to the spool.", read=int, low=20, high=60_000
     )
@@ -83,6 +87,10 @@ class Settings:
     alert_interval_ms: int = _setting(
         15_000, "How often the monitor evaluates the rules of alerts.", read=int, low=100, high=600_000
     )
+    batch_interval_ms: int = _setting(
+        60_000, "How often the monitor looks for days that are over, to work out their quality.", read=int, low=100,
+        high=86_400_000,
+    )  # fmt: skip
     alertmanager_urls: str | None = _setting(
         None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
     )
@@ -153,19 +161,21 @@ class Settings:
         faults = [
             f"{name}: no such setting. Known ones are listed in docs/reference.md"
             for name in sorted(environment)
-            if name.startswith(PREFIX) and name not in table and name not in {WORKER_SLOT, SUPERVISOR}
+            if name.startswith(PREFIX)
+            and name.removesuffix(FILE) not in table
+            and name not in {WORKER_SLOT, SUPERVISOR}
         ]
         options = {name: value for name, value in overrides.items() if value is not None}
         values: dict[str, Any] = dict(options)
         for variable, f in table.items():
-            text = environment.get(variable, "")
             try:
                 if f.name in options:
                     _check(f.metadata, options[f.name])
-                elif text != "":
+                elif (text := _text(environment, variable)) != "":
                     values[f.name] = _check(f.metadata, f.metadata["read"](text))
             except ValueError as error:
-                faults.append(f"{variable}={options.get(f.name, text)!r}: {error}")
+                where = f"{variable}={options[f.name]!r}" if f.name in options else _where(environment, variable)
+                faults.append(f"{where}: {error}")
         faults += _contradictions(values)
         if faults:
             raise ConfigurationError("\n".join(faults))
@@ -177,13 +187,40 @@ class Settings:
         return _urls(self.alertmanager_urls)
 
     def as_environment(self) -> dict[str, str]:
-        """The environment that a child process reads the same settings from."""
-        return {variable_of(f): str(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        """The environment that a child process reads the same settings from, whatever files its parent's names."""
+        given = {variable_of(f): str(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return {**{variable + FILE: "" for variable in given}, **given}
 
 
 def variable_of(setting: Any) -> str:  # noqa: ANN401 - a dataclasses.Field, which is generic in its value
     """The environment variable of a field of `Settings`."""
     return str(setting.metadata["variable"] or PREFIX + setting.name.upper())
+
+
+def _text(environment: Mapping[str, str], variable: str) -> str:
+    """What the environment says of a setting, or the file that it names; empty when neither does.
+
+    Raises:
+        ValueError: the file cannot be read or is empty, or both are there.
+    """
+    text, path = environment.get(variable, ""), environment.get(variable + FILE, "")
+    if path == "":
+        return text
+    if text != "":
+        raise ValueError(f"{variable} is set too; set one of them")
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if text == "":
+        raise ValueError("the file is empty")
+    return text
+
+
+def _where(environment: Mapping[str, str], variable: str) -> str:
+    """Where a setting comes from, for messages. What is in a file is not shown: it may be a secret."""
+    path = environment.get(variable + FILE, "")
+    return f"{variable}{FILE}={path!r}" if path else f"{variable}={environment.get(variable, '')!r}"
 
 
 def _check(row: Mapping[str, Any], value: Any) -> object:  # noqa: ANN401 - of the setting's type

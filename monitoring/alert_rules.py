@@ -1,14 +1,16 @@
 """Rules of alerts: data, one class a kind, and what each says of one reading. States are in `monitoring.alerts`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
 __all__ = [
     "DEFAULT_RULES",
+    "LATENCY_TARGETS_MS",
     "Absence",
     "AnyRule",
+    "Avatar",
     "Change",
     "Drift",
     "Reading",
@@ -23,6 +25,9 @@ __all__ = [
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Window = Annotated[float, Meta(ge=60, le=2_592_000, description="seconds")]
 Severity = Literal["page", "ticket", "info"]
+# How many decisions took longer is counted for these, minute by minute.
+LatencyTarget = Literal[1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10_000]
+LATENCY_TARGETS_MS: Final[tuple[int, ...]] = get_args(LatencyTarget)
 Metric = Literal[
     "decisions_per_s",
     "fallback_share",
@@ -167,7 +172,7 @@ class Starvation(Rule, frozen=True, kw_only=True, tag="starvation"):
 class Absence(Rule, frozen=True, kw_only=True, tag="absence"):
     """Nothing comes that should. The value is how many came; the sample, what makes one expect some."""
 
-    of: Literal["decisions", "feedback"]
+    of: Literal["decisions", "feedback", "looks"]
     window_s: Window = 900.0
 
     def holds(self, reading: Reading, *, firing: bool) -> bool:  # noqa: ARG002 - the first one that comes clears it
@@ -188,11 +193,14 @@ class Staleness(Rule, frozen=True, kw_only=True, tag="staleness"):
 class SloBurn(Rule, frozen=True, kw_only=True, tag="slo_burn"):
     """The error budget is spent `factor` times too fast, over a long window and over a short one.
 
+    Failures are decisions answered by a fallback (`of: answers`), or those that took longer than `target_ms`.
     The value is the smaller of the two burn rates, failures ÷ events ÷ (1 − objective). The short window makes the
     alert end soon after its cause (Google, The Site Reliability Workbook, chapter 5). `min_sample` is events of the
     long window.
     """
 
+    of: Literal["answers", "latency"] = "answers"
+    target_ms: LatencyTarget = 100
     objective: Annotated[float, Meta(gt=0, lt=1)] = 0.999
     factor: Annotated[float, Meta(gt=0, le=1e6)]
     window_s: Window
@@ -207,7 +215,17 @@ class SloBurn(Rule, frozen=True, kw_only=True, tag="slo_burn"):
         return reading.value is not None and reading.value > self.factor
 
 
-AnyRule = Threshold | Change | Drift | SampleRatio | Starvation | Absence | Staleness | SloBurn
+class Avatar(Rule, frozen=True, kw_only=True, tag="avatar"):
+    """An avatar's lists are not as expected. The value is the number of looks in a row with a fault."""
+
+    looks: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+    def holds(self, reading: Reading, *, firing: bool) -> bool:
+        """See `Rule.holds`."""
+        return reading.value is not None and reading.value >= (1 if firing else self.looks)
+
+
+AnyRule = Threshold | Change | Drift | SampleRatio | Starvation | Absence | Staleness | SloBurn | Avatar
 
 # Every experiment has these. A stored rule with the same key replaces one.
 DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
@@ -222,6 +240,9 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "availability-ticket": SloBurn(
         factor=1, window_s=3 * 86_400, short_window_s=6 * 3600, min_sample=500,
         summary="Fallbacks use up the error budget of a month before it is over",
+    ),
+    "avatar": Avatar(
+        min_sample=1, summary="A list that an avatar was given is not as expected",
     ),
     "busy-units": Change(
         metric="unit_concentration", direction="up", at_least=1.0, level=0.9999, window_s=900, for_s=300,
@@ -249,6 +270,18 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
         metric="late_share", value=0.2, clear_at=0.1, min_sample=100,
         summary="Feedback comes after the attribution window: the policy learns that nothing came",
     ),
+    "latency-page-fast": SloBurn(
+        severity="page", of="latency", objective=0.99, factor=14.4, window_s=3600, short_window_s=300, min_sample=500,
+        summary="Slow decisions use up the error budget of a month in two days",
+    ),
+    "latency-page-slow": SloBurn(
+        severity="page", of="latency", objective=0.99, factor=6, window_s=6 * 3600, short_window_s=1800,
+        min_sample=500, summary="Slow decisions use up the error budget of a month in five days",
+    ),
+    "latency-ticket": SloBurn(
+        of="latency", objective=0.99, factor=1, window_s=3 * 86_400, short_window_s=6 * 3600, min_sample=500,
+        summary="Slow decisions use up the error budget of a month before it is over",
+    ),
     "no-decisions": Absence(
         severity="page", of="decisions", for_s=300, min_sample=1000,
         summary="No decision is asked for, though there were some in the day before",
@@ -256,6 +289,9 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "no-feedback": Absence(
         severity="page", of="feedback", window_s=3600, for_s=300, min_sample=1000,
         summary="Exposures come, and no feedback",
+    ),
+    "no-looks": Absence(
+        of="looks", window_s=3600, min_sample=3, summary="Avatars are not looked at",
     ),
     "overdue-feedback": Threshold(
         metric="overdue_share", value=0.1, clear_at=0.05, window_s=900, for_s=300, min_sample=50,

@@ -141,7 +141,9 @@ def novelty(recommended: npt.ArrayLike, popularity: Popularity, k: int) -> Novel
     return Novelty(values=values, unknown=unknown, repeats=repeats, unseen=_quotient(n_unseen.sum(), filled.sum()))
 
 
-def intra_list_diversity(recommended: npt.ArrayLike, vectors: npt.ArrayLike, k: int) -> IntraListDiversity:
+def intra_list_diversity(
+    recommended: npt.ArrayLike, vectors: npt.ArrayLike | UnitVectors, k: int
+) -> IntraListDiversity:
     """Mean of 1 − cosine over the pairs of each list's items, within [0, 2]: Ziegler et al. (2005).
 
     Pairs with an item whose vector is zero are left out and counted; lists without any other pair are left out. The
@@ -169,7 +171,7 @@ def intra_list_diversity(recommended: npt.ArrayLike, vectors: npt.ArrayLike, k: 
 
 
 def serendipity(
-    recommended: npt.ArrayLike, relevant: Sets, history: Sets, vectors: npt.ArrayLike, k: int
+    recommended: npt.ArrayLike, relevant: Sets, history: Sets, vectors: npt.ArrayLike | UnitVectors, k: int
 ) -> ListMetric:
     """Mean over each list of relevance × unexpectedness, within [0, 2], as Microsoft's recommenders define it.
 

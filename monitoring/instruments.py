@@ -9,15 +9,18 @@ from typing import Final, Literal
 
 __all__ = [
     "ACTIVE_REQUESTS",
+    "ALERTS_FIRING",
     "ALLOCATION_AGE",
     "ALLOCATION_DATA_AGE",
     "ARM_PROBABILITY_BEST",
     "ARM_PROPENSITY",
     "ARM_REWARD_MEAN",
     "ARM_SHARE",
+    "BATCH_PASS",
     "BATCH_SIZE",
     "COMMIT_DURATION",
     "DATABASE_AWAY",
+    "DATABASE_OPERATION",
     "DECISIONS",
     "DRIFT_SCORE",
     "EXPOSURES",
@@ -26,6 +29,7 @@ __all__ = [
     "INSTRUMENTS",
     "LEARNER_PASS",
     "MONITOR_PASS",
+    "QUALITY",
     "RECOMMENDER_DURATION",
     "REGRET",
     "REQUEST_DURATION",
@@ -36,6 +40,7 @@ __all__ = [
 
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SLOW: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STATEMENTS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)  # those of the semantic convention
 _ROWS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _DELAYS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
 
@@ -119,6 +124,22 @@ SPOOL_SIZE: Final = Instrument("croupier.spool.size", "gauge", "By", (), "Size o
 DATABASE_AWAY: Final = Instrument(
     "croupier.database.away", "gauge", "{worker}", (), "1 while any web worker believes the database away."
 )
+DATABASE_OPERATION: Final = Instrument(
+    "db.client.operation.duration",
+    "histogram",
+    "s",
+    ("db.system.name", "db.operation.name", "db.collection.name", "error.type"),
+    "Duration of statements outside the path of a request, and of group commits.",
+    _STATEMENTS,
+)
+ALERTS_FIRING: Final = Instrument(
+    "croupier.alert.firing",
+    "gauge",
+    "{alert}",
+    ("experiment", "rule", "severity"),
+    "Alerts that fire, whether or not they are silenced.",
+    merge="livemostrecent",
+)
 ALLOCATION_AGE: Final = Instrument(
     "croupier.allocation.age", "gauge", "s", (), "Since the web worker last read what it deals from; of the oldest."
 )
@@ -178,6 +199,17 @@ DRIFT_SCORE: Final = Instrument(
     ("experiment", "feature"),
     "Of the newest closed window: from 1 on the feature has drifted; `dataset` is the share of drifted ones ÷ 0.5.",
     merge="livemostrecent",
+)
+QUALITY: Final = Instrument(
+    "croupier.quality",
+    "gauge",
+    "1",
+    ("experiment", "metric", "arm"),
+    "Quality of recommendations on the newest day that is worked out, lists cut at 10; no arm: all together.",
+    merge="livemostrecent",
+)
+BATCH_PASS: Final = Instrument(
+    "croupier.batch.pass.duration", "histogram", "s", (), "Duration of a look for days to work out.", _SLOW
 )
 
 INSTRUMENTS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Instrument))

@@ -83,6 +83,14 @@ class ItemSets:
     def __len__(self) -> int:
         return self.offsets.size - 1
 
+    def take(self, sets: npt.ArrayLike) -> ItemSets:
+        """Some of the sets, by their indices and in that order; one may be taken more than once."""
+        taken = np.asarray(sets, dtype=np.int64)
+        offsets = np.zeros(taken.size + 1, dtype=np.int64)
+        np.cumsum(self.sizes[taken], out=offsets[1:])
+        at = np.repeat(self.offsets[taken] - offsets[:-1], np.diff(offsets)) + np.arange(offsets[-1])
+        return ItemSets(offsets, self.items[at], None if self.gains is None else self.gains[at])
+
     def users_by_item(self, n_items: int) -> IntArray:
         """In how many sets each item is, ndarray of shape (n_items,)."""
         counts: IntArray = np.bincount(self.items[self.items < n_items], minlength=n_items)

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from collections import deque
 from datetime import UTC, datetime
 from typing import IO, Final
@@ -14,6 +13,8 @@ from monitoring.tracing import CURRENT, Request
 
 __all__ = ["RequestLog", "configure"]
 
+# What is noted is put into words at the latest when it is so much: more would be work for the garbage collector.
+_MOST_NOTED: Final = 200
 # Attributes that every record has; the others were given as `extra`.
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
@@ -72,45 +73,55 @@ class _RequestLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RequestLog:
-    """One line a request, of the same shape as the other logs: gathered, and written with the next tick.
+    """One line a request, of the same shape as the other logs: noted, put into words some at a time, then written.
 
-    `logging` would cost a request ten times as much.
+    `logging` would cost a request ten times as much. A loop over many lines costs less than as many lines one by one
+    between other work, which has left the processor's caches full of something else.
     """
 
     def __init__(self, role: str, stream: IO[str]) -> None:
         self._role = role
         self._stream = stream
-        self._noted: deque[bytes] = deque()
+        self._noted: deque[tuple[Request, str, str, float]] = deque()
+        self._lines: deque[bytes] = deque()
         self._encode = msgspec.json.Encoder().encode
         self._second = (0, "")  # the last whole second, and its name: naming it takes longer than all else
 
-    def add(self, request: Request, route: str, status: int, duration: float) -> None:
+    def add(self, request: Request, route: str, status: str, duration: float) -> None:
         """Notes a request that has been answered; `duration` is in seconds."""
-        line = _RequestLine(
-            self._now(),
-            "info",
-            self._role,
-            "request",
-            f"{request.method} {route} {status}",
-            request.method,
-            route,
-            status,
-            round(duration * 1000, 3),
-            request.trace_id,
-            None if request.span is None else f"{request.span.get_span_context().span_id:016x}",
-            request.experiment,
-        )
-        self._noted.append(self._encode(line))
+        self._noted.append((request, route, status, duration))
+        if len(self._noted) >= _MOST_NOTED:
+            self._put_into_words()
 
     def write(self) -> None:
         """Writes what was noted."""
-        lines = [self._noted.popleft() for _ in range(len(self._noted))]
+        self._put_into_words()
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if lines:
             self._stream.write(b"\n".join(lines).decode() + "\n")
             self._stream.flush()
 
-    def _now(self) -> str:
-        second, rest = divmod(time.time_ns(), 1_000_000_000)
+    def _put_into_words(self) -> None:
+        for _ in range(len(self._noted)):
+            request, route, status, duration = self._noted.popleft()
+            line = _RequestLine(
+                self._name_of(request.began_at + int(duration * 1e9)),
+                "info",
+                self._role,
+                "request",
+                f"{request.method} {route} {status}",
+                request.method,
+                route,
+                int(status),
+                round(duration * 1000, 3),
+                request.trace_id,
+                None if request.span is None else f"{request.span.get_span_context().span_id:016x}",
+                request.experiment,
+            )
+            self._lines.append(self._encode(line))
+
+    def _name_of(self, nanoseconds: int) -> str:
+        second, rest = divmod(nanoseconds, 1_000_000_000)
         known, name = self._second
         if second != known:
             name = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

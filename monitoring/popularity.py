@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -49,12 +50,12 @@ class Popularity:
         """Size of the catalogue."""
         return self.users.size
 
-    @property
+    @cached_property
     def share(self) -> FloatArray:
         """pop(i): share of the users that interacted with each item, within [0, 1], ndarray of shape (n_items,)."""
         return self.users / self.n_users
 
-    @property
+    @cached_property
     def quantile(self) -> FloatArray:
         """Share of the catalogue that is less popular than each item, half of its equals included.
 
@@ -66,7 +67,7 @@ class Popularity:
         quantile: FloatArray = (below + up_to) / (2 * self.n_items)
         return quantile
 
-    @property
+    @cached_property
     def long_tail(self) -> npt.NDArray[np.bool_]:
         """Items outside the most popular ones that make 80 % of the interactions, ndarray of shape (n_items,).
 

@@ -81,7 +81,7 @@ class RequestHook:
         route = environ.get(ROUTE, "")
         self._meter.add(REQUEST_DURATION, (request.method, route, status), duration)
         if self._log is not None:
-            self._log.add(request, route, int(status), duration)
+            self._log.add(request, route, status, duration)
         if request.span is not None:
             request.end(route, int(status), _attributes(environ, route, int(status)))
 

@@ -28,12 +28,14 @@ class UnitVectors:
     usable: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, vectors: npt.ArrayLike) -> UnitVectors:
-        """From item vectors of shape (n_items, n_dimensions).
+    def of(cls, vectors: npt.ArrayLike | UnitVectors) -> UnitVectors:
+        """From item vectors of shape (n_items, n_dimensions); made once, they serve many calls.
 
         Raises:
             ValueError: when they have another shape, or a number is not finite.
         """
+        if isinstance(vectors, UnitVectors):
+            return vectors
         given = np.asarray(vectors, dtype=np.float64)
         if given.ndim != 2 or not np.isfinite(given).all():
             raise ValueError(f"vectors must be finite and of shape (n_items, n_dimensions), got shape {given.shape}")

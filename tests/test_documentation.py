@@ -21,16 +21,35 @@ from app.api.schemas import (
     RecommendationRequest,
     SilenceRequest,
 )
-from app.cli import export
+from app.avatars import AvatarRequest, Expectation
+from app.cli import batch, export
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.experiment import EvaluationRequest, ExperimentEvaluation
 from app.evaluation.report import EstimateReport, LogReport, OverlapReport
 from app.export import obp, parquet
+from app.metric_series import SeriesPage
+from app.preview import ArmPreview, Preview
 from app.quarantine import Replayed, Result
 from app.recommenders import AnyRecommender
-from app.reports import ArmReport, ArmShares, ArmsReport, Lift, Outcomes, SampleRatioReport
+from app.reports import (
+    ArmOrderReport,
+    ArmReport,
+    ArmShares,
+    ArmsReport,
+    ArmValue,
+    AssociationReport,
+    DayValue,
+    EdgeReport,
+    Lift,
+    NodeReport,
+    Outcomes,
+    QualityReport,
+    SampleRatioReport,
+    UnitSample,
+)
 from app.reports.data import DataFigure, DataWindow, DriftFeature, DriftWindow
+from app.reports.states import Exposure, OutcomeState
 from app.services import Services
 from app.serving.verdicts import Reason
 from app.settings import Settings, variable_of
@@ -39,7 +58,11 @@ from app.simulation.command import simulate_command
 from app.simulation.results import Injection, Phase, SimulationResult
 from app.simulation.scenarios import SCENARIOS
 from app.specification import AnyMemory, Arm, ExperimentRequest, Metric, Override, Reward, Shadow, WarmStart
+from app.store.avatars import Look
+from app.store.metric_values import MetricValue
 from app.store.tables import alert_channels, alert_silences, alerts, quarantine
+from app.units.erase import Erased
+from app.units.shapes import Assigned, Figures, Summary, UnitDecision, UnitExperiment, UnitItem, UnitStory
 from bandits.epsilon_greedy import DecreasingEpsilon
 from bandits.evaluation import ESTIMATORS
 from bandits.policy import POLICIES
@@ -63,6 +86,14 @@ _SHAPES = (
     Lift,
     SampleRatioReport,
     ArmShares,
+    QualityReport,
+    UnitSample,
+    NodeReport,
+    ArmValue,
+    DayValue,
+    EdgeReport,
+    AssociationReport,
+    ArmOrderReport,
     ExperimentRequest,
     Arm,
     Reward,
@@ -71,6 +102,11 @@ _SHAPES = (
     PinRequest,
     SilenceRequest,
     ChannelRequest,
+    AvatarRequest,
+    Expectation,
+    Preview,
+    ArmPreview,
+    Look,
     *get_args(AnyRule),
     WarmStart,
     Shadow,
@@ -81,12 +117,24 @@ _SHAPES = (
     DataWindow,
     DataFigure,
     ItemRequest,
+    UnitStory,
+    UnitDecision,
+    UnitItem,
+    Exposure,
+    OutcomeState,
+    Summary,
+    UnitExperiment,
+    Assigned,
+    Figures,
+    Erased,
     EvaluationReport,
     EvaluationRequest,
     ExperimentEvaluation,
     LogReport,
     OverlapReport,
     EstimateReport,
+    SeriesPage,
+    MetricValue,
     SimulationResult,
     Injection,
     Phase,
@@ -154,6 +202,12 @@ def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
 def test_each_option_of_evaluate_is_documented() -> None:
     """Every option and every estimator stands on the page."""
     words = [*(parameter.opts[0] for parameter in evaluate.params), *ESTIMATORS]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_batch_is_documented() -> None:
+    """Every option stands on the page."""
+    words = [parameter.opts[0] for parameter in batch.params if parameter.name != "experiments"]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 

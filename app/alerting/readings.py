@@ -13,13 +13,14 @@ from app.alerting.data import drift_readings, quality_readings
 from app.alerting.figures import Place, pooled, rewards
 from app.inference import check_shares, read_epochs
 from app.learning import last_mature_bucket, read_evidence
-from app.store import allocations
+from app.store import allocations, avatars, latencies
 from app.store import readings as store
 from app.store.experiments import Experiment
 from bandits.policy import floor
 from monitoring.alert_rules import (
     Absence,
     AnyRule,
+    Avatar,
     Change,
     Drift,
     Reading,
@@ -35,6 +36,8 @@ __all__ = ["read"]
 
 # What traffic of the day before makes one expect some now.
 _BEFORE = timedelta(days=1)
+# A look is late, and says nothing any more, after so many of its intervals, and the time that looks take.
+_LATE_LOOKS, _LOOKS_TAKE_S = 3, 60
 
 
 def read(connection: Connection, experiment: Experiment, rule: AnyRule, now: datetime) -> list[Reading]:
@@ -121,7 +124,23 @@ def _starvation(place: Place, rule: Starvation) -> list[Reading]:
     ]
 
 
-def _absence(place: Place, rule: Absence) -> Reading:
+def _absence(place: Place, rule: Absence) -> list[Reading]:
+    if rule.of == "looks":
+        return _missing_looks(place, rule)
+    return [_missing_traffic(place, rule)]
+
+
+def _missing_looks(place: Place, rule: Absence) -> list[Reading]:
+    """The sample is how many the schedules ask for, since the experiment last began to run."""
+    if not avatars.listed(place.connection, place.experiment.key):
+        return []
+    since = max(place.window(rule.window_s)[0], place.experiment.updated_at)
+    expected = avatars.expected_looks(place.connection, place.experiment.key, since, place.now)
+    n = avatars.looks_since(place.connection, place.experiment.key, since)
+    return [Reading(value=n, sample=expected, detail=f"{n} looks, {expected} are planned")]
+
+
+def _missing_traffic(place: Place, rule: Absence) -> Reading:
     since, until = place.window(rule.window_s)
     if rule.of == "decisions":
         n = place.traffic(rule.window_s).decisions
@@ -152,14 +171,39 @@ def _drift(place: Place, rule: Drift) -> list[Reading]:
 
 
 def _burn(place: Place, rule: SloBurn) -> Reading:
-    """A fallback is a failure: the intended recommendation was not given, whatever the status of the answer."""
-    long, short = place.traffic(rule.window_s), place.traffic(rule.short_window_s)
-    counts = [Counts(failed=window.fallbacks, total=window.decisions) for window in (long, short)]
+    counted = _slow if rule.of == "latency" else _fallen_back
+    long, short = counted(place, rule, rule.window_s), counted(place, rule, rule.short_window_s)
     return Reading(
-        value=burn_rate(counts[0], counts[1], rule.objective),
-        sample=long.decisions,
-        detail=f"{long.fallbacks} of {long.decisions} and {short.fallbacks} of {short.decisions} decisions failed",
+        value=burn_rate(long, short, rule.objective),
+        sample=long.total,
+        detail=f"{long.failed:g} of {long.total:g} and {short.failed:g} of {short.total:g} decisions failed",
     )
+
+
+def _fallen_back(place: Place, _: SloBurn, window_s: float) -> Counts:
+    """A fallback is a failure: the intended recommendation was not given, whatever the status of the answer."""
+    found = place.traffic(window_s)
+    return Counts(failed=found.fallbacks, total=found.decisions)
+
+
+def _slow(place: Place, rule: SloBurn, window_s: float) -> Counts:
+    """Of the minutes that have been counted: the last ones have not."""
+    since = place.now - timedelta(seconds=window_s) - latencies.LAG
+    total, slow = latencies.slower_than(place.connection, place.experiment.key, rule.target_ms, since)
+    return Counts(failed=slow, total=total)
+
+
+def _avatars(place: Place, _: Avatar) -> list[Reading]:
+    """The last look at each avatar's list from each arm; the sample of one that is late is 0."""
+    return [
+        Reading(
+            labels={"avatar": look.avatar, "arm": look.arm},
+            value=look.faults,
+            sample=float(place.now - look.at <= timedelta(seconds=_LATE_LOOKS * look.every_s + _LOOKS_TAKE_S)),
+            detail=look.fault or "the list is as expected",
+        )
+        for look in avatars.last_looks(place.connection, place.experiment.key)
+    ]
 
 
 def _threshold(place: Place, rule: Threshold) -> list[Reading]:
@@ -182,7 +226,8 @@ _READERS: Mapping[type[AnyRule], Callable[[Place, Any], list[Reading]]] = {
     Drift: _drift,
     SampleRatio: _one(_sample_ratio),
     Starvation: _starvation,
-    Absence: _one(_absence),
+    Absence: _absence,
     Staleness: _one(_staleness),
     SloBurn: _one(_burn),
+    Avatar: _avatars,
 }

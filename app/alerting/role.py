@@ -9,25 +9,54 @@ import urllib3
 from app.alerting.delivery import announce, deliver, tell_log
 from app.alerting.evaluation import evaluate_all
 from app.roles import run_as_only_one
+from app.store import alerts
 from app.store.database import Database
+from monitoring.instruments import ALERTS_FIRING
+from monitoring.meter import Meter
 
-__all__ = ["alert_once", "run"]
+__all__ = ["FiringGauge", "alert_once", "run"]
 
 _ALERT_LOCK = 0x616C65727473
 
 
-def run(database: Database, *, interval_s: float, alertmanagers: Sequence[str], stop: threading.Event) -> None:
+class FiringGauge:
+    """How many alerts fire, for who watches metrics."""
+
+    def __init__(self, database: Database, meter: Meter) -> None:
+        self._database = database
+        self._meter = meter
+        self._noted: set[tuple[str, str, str]] = set()
+
+    def note(self) -> None:
+        """Notes what fires, and once more, as 0, what did before."""
+        with self._database.transaction() as connection:
+            firing = alerts.firing(connection)
+        for labels in self._noted | firing.keys():
+            self._meter.add(ALERTS_FIRING, labels, firing.get(labels, 0))
+        self._noted = set(firing)
+
+
+def run(
+    database: Database, *, interval_s: float, alertmanagers: Sequence[str], stop: threading.Event, meter: Meter
+) -> None:
     """Evaluates and delivers until `stop` is set."""
     pool = urllib3.PoolManager()
+    gauge, interval = FiringGauge(database, meter), timedelta(seconds=interval_s)
 
     def work() -> None:
-        alert_once(database, pool, datetime.now(UTC), interval=timedelta(seconds=interval_s), urls=alertmanagers)
+        alert_once(database, pool, datetime.now(UTC), interval=interval, urls=alertmanagers, gauge=gauge)
 
     run_as_only_one(database, _ALERT_LOCK, work, interval_s=interval_s, stop=stop)
 
 
 def alert_once(
-    database: Database, pool: urllib3.PoolManager, now: datetime, *, interval: timedelta, urls: Sequence[str]
+    database: Database,
+    pool: urllib3.PoolManager,
+    now: datetime,
+    *,
+    interval: timedelta,
+    urls: Sequence[str],
+    gauge: FiringGauge,
 ) -> None:
     """One pass. What was committed and not delivered, by this pass or one before, is delivered.
 
@@ -35,5 +64,6 @@ def alert_once(
         Unavailable: the database is away.
     """
     tell_log(evaluate_all(database, now))
+    gauge.note()
     deliver(database, pool, now)
     announce(database, pool, urls, now, interval)

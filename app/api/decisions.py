@@ -1,5 +1,6 @@
 """`GET /v1/decisions/{id}`: why one decision was made, and what came of it."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Blueprint, Response
@@ -17,4 +18,4 @@ blueprint = Blueprint("decisions", __name__)
 @requires(Scope.READ)
 def get_decision(decision_id: UUID) -> Response:
     """One decision with its allocation, feedback and outcomes."""
-    return reply(explain(services().database, decision_id))
+    return reply(explain(services().database, decision_id, datetime.now(UTC)))

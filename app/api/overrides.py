@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 
-import msgspec
 from flask import Blueprint, Response
 
 from app import edits, experiments
 from app.api.http import actor, read, requires, services
+from app.api.query import checked_unit
 from app.api.schemas import PinRequest
 from app.api.versions import changed_to, if_match
 from app.auth import Scope
-from app.errors import InvalidInput
-from app.specification import Specification, UnitId
+from app.specification import Specification
 
 __all__ = ["blueprint"]
 
@@ -35,8 +34,5 @@ def delete_unit(key: str, unit: str) -> Response:
 
 
 def _change(key: str, unit: str, changed: Callable[[Specification], Specification]) -> Response:
-    try:
-        msgspec.convert(unit, UnitId)
-    except msgspec.ValidationError as error:
-        raise InvalidInput.at("#", f"the unit in the path is none: {error}") from error
+    checked_unit(unit)
     return changed_to(experiments.patch(services().database, key, changed, if_match=if_match(), actor=actor()))

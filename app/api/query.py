@@ -1,15 +1,19 @@
 """Reads what stands in URLs: query parameters and keys."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar, cast
 
 import msgspec
 from flask import request
 
 from app.errors import InvalidInput
-from app.specification import KEY_PATTERN
+from app.specification import KEY_PATTERN, UnitId
 
-__all__ = ["LARGEST_ID", "checked_key", "moment", "number", "whole"]
+__all__ = ["LARGEST_ID", "checked_key", "checked_unit", "moment", "number", "whole", "words"]
+
+Word = TypeVar("Word", bound=str)
 
 LARGEST_ID = 2**63 - 1  # of a row
 
@@ -58,6 +62,21 @@ def moment(name: str) -> datetime | None:
     return value
 
 
+def words(name: str, known: Sequence[Word] | None = None) -> list[Word] | None:
+    """Words, separated by commas; None: the parameter is not there.
+
+    Raises:
+        InvalidInput: one of them is not among the known ones, if these are given.
+    """
+    text = request.args.get(name)
+    if text is None:
+        return None
+    found = text.split(",")
+    if known is not None and not set(found) <= set(known):
+        raise InvalidInput.at("#", f"query parameter {name}={text!r} must name some of {', '.join(known)}")
+    return cast("list[Word]", found)
+
+
 def checked_key(key: str) -> str:
     """A key from the path.
 
@@ -67,3 +86,15 @@ def checked_key(key: str) -> str:
     if not re.search(KEY_PATTERN, key):
         raise InvalidInput.at("#", f"the key {key!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -")
     return key
+
+
+def checked_unit(unit: str) -> str:
+    """A unit from the path.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return msgspec.convert(unit, UnitId)
+    except msgspec.ValidationError as error:
+        raise InvalidInput.at("#", f"the unit in the path is none: {error}") from error

@@ -17,6 +17,7 @@ from app.specification import start_of_bucket
 from app.store import decisions as store
 from app.store.database import Cursor
 from app.store.decisions import DecisionRow
+from app.store.erasure import Erasures, forget_place, pseudonym
 from monitoring.meter import Meter
 from monitoring.tracing import trace_id_now
 
@@ -141,8 +142,22 @@ class DecisionWriter:
         first = {row.decision_id: row for row in reversed(rows)}
         new = store.write_batch(cursor, list(first.values()), shard=self._shard)
         repeated = [decision_id for decision_id in first if decision_id not in new]
-        on_record = {**first, **store.recorded(cursor, repeated)} if repeated else first
+        recorded = store.recorded(cursor, repeated) if repeated else {}
+        for row in (first[known.decision_id] for known in recorded.values() if known.erased):
+            if row.repeated:  # a retry of what was erased must not bring its unit back
+                forget_place(cursor, row.experiment, row.epoch, row.unit)
+        on_record = {**first, **recorded}
         return [on_record[row.decision_id] for row in rows]
+
+    def write_again(self, cursor: Cursor, rows: Sequence[DecisionRow]) -> list[DecisionRow]:
+        """Records decisions from a spool. Their units may have been erased meanwhile: then nobody's name is written."""
+        erasures = Erasures(cursor)
+        return self.write(cursor, [_nameless(r) if erasures.cover(r.unit, r.decided_at) else r for r in rows])
+
+
+def _nameless(row: DecisionRow) -> DecisionRow:
+    """A decision of a unit that was erased."""
+    return msgspec.structs.replace(row, unit=pseudonym(), erased=True, context={}, payload=None, trace_id=None)
 
 
 def _recommend(served: Served, arm: int, query: Query) -> tuple[Recommendation, int | None]:

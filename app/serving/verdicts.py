@@ -1,15 +1,16 @@
 """What becomes of an event about a decision: it is accepted, a duplicate, unmatched, or rejected with the reason."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from app.store.events import Event
 
-__all__ = ["Reason", "Rejection", "Status", "Verdict"]
+__all__ = ["ERASED", "Reason", "Rejection", "Status", "Verdict"]
 
 Status = Literal["accepted", "duplicate", "unmatched", "rejected"]
-# Why something is in quarantine. The last two are said of records of the spool.
-Reason = Literal["unknown_metric", "value_refused", "too_late", "no_decision", "unreadable", "failed"]
+# Why something cannot be used. `unreadable` and `failed` are said of records of the spool.
+Reason = Literal["unknown_metric", "value_refused", "too_late", "no_decision", "unreadable", "failed", "erased"]
+ERASED: Final = "erased"  # such events are not even kept in quarantine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,13 @@ from app.store.decisions import DecisionRow
 from app.store.events import Event
 from app.store.exposures import ExposureEvent, MatchedExposure
 from app.store.feedback import MatchedEvent
+from app.store.timing import SYSTEM
 from monitoring.instruments import (
     ALLOCATION_AGE,
     BATCH_SIZE,
     COMMIT_DURATION,
     DATABASE_AWAY,
+    DATABASE_OPERATION,
     DECISIONS,
     EXPOSURES,
     FEEDBACK,
@@ -32,13 +34,17 @@ from monitoring.tracing import CURRENT
 
 __all__ = ["LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
 
-# OpenFeature's words for why a flag has its value.
+# The words of OpenTelemetry's convention for why a flag has its value: a fallback is a value set beforehand.
 _EVALUATION_REASONS = {
     "policy": "split",
     "warm_up": "split",
     "holdout": "targeting_match",
     "override": "targeting_match",
+    "paused": "disabled",
+    "fallback": "default",
 }
+# The table that each log's group commit inserts into.
+_COLLECTIONS = {"decision": "decisions", "feedback": "feedback", "exposure": "exposures"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class LogWatch:
         """A group commit has ended."""
         self.meter.add(BATCH_SIZE, (self.log,), rows)
         self.meter.add(COMMIT_DURATION, (self.log, outcome), seconds)
+        error = "" if outcome == "committed" else "_OTHER"
+        self.meter.add(DATABASE_OPERATION, (SYSTEM, "INSERT", _COLLECTIONS[self.log], error), seconds)
 
     def recorded(self, rows: int, began: float, outcome: str) -> None:
         """A request has waited for its rows since `began`; `outcome` is their durability, or failed."""
@@ -121,7 +129,7 @@ def _evaluation(row: DecisionRow) -> dict[str, str]:
         "feature_flag.key": row.experiment,
         "feature_flag.provider.name": "croupier",
         "feature_flag.result.variant": row.arm,
-        "feature_flag.result.reason": _EVALUATION_REASONS.get(row.reason, row.reason),
+        "feature_flag.result.reason": _EVALUATION_REASONS[row.reason],
         "feature_flag.version": str(row.allocation),
         "croupier.decision_id": str(row.decision_id),
     }

@@ -17,6 +17,7 @@ __all__ = [
     "current",
     "delete_old_flips",
     "find",
+    "firing",
     "flips_of",
     "instance_of",
     "page",
@@ -149,6 +150,14 @@ def find(connection: sa.Connection, alert_id: int) -> Row | None:
     """One alert, or None."""
     row = connection.execute(sa.select(alerts).where(alerts.c.id == alert_id)).mappings().first()
     return dict(row) if row else None
+
+
+def firing(connection: sa.Connection) -> dict[tuple[str, str, str], int]:
+    """How many alerts fire, by experiment, rule and severity."""
+    c = alerts.c
+    query = sa.select(c.experiment, c.rule, c.severity, sa.func.count()).where(c.state == "firing")
+    found = connection.execute(query.group_by(c.experiment, c.rule, c.severity))
+    return {(experiment, rule, severity): count for experiment, rule, severity, count in found}
 
 
 def flips_of(connection: sa.Connection, ids: Collection[int], *, most: int) -> dict[int, list[Row]]:

@@ -1,6 +1,6 @@
 """Allocations: numbered, immutable, kept as history. The experiment's row points at the one in force."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app.store.tables import allocations, experiments
 
-__all__ = ["AllocationRecord", "find", "history", "probabilities_of", "publish"]
+__all__ = ["AllocationRecord", "Origin", "find", "history", "origins_of", "probabilities_of", "publish"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,36 @@ class AllocationRecord:
     shadow: Mapping[str, Any] | None  # "declared": as the specification has it; "probabilities": what it gives each arm
     means: Mapping[str, float]  # posterior mean rewards; empty of allocations that are older than this column
 
+    @property
+    def origin(self) -> "Origin":
+        """Where it comes from."""
+        return Origin(number=self.number, reason=self.reason, data_as_of=self.data_as_of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an allocation comes from, without its vectors."""
+
+    number: int
+    reason: str
+    data_as_of: datetime
+
 
 def find(connection: sa.Connection, experiment: str, number: int) -> AllocationRecord | None:
     """One allocation, or None."""
     query = sa.select(allocations).where(allocations.c.experiment == experiment, allocations.c.number == number)
     row = connection.execute(query).mappings().first()
     return AllocationRecord(**row) if row else None
+
+
+def origins_of(connection: sa.Connection, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], Origin]:
+    """Where some allocations come from, by experiment and number; those that are not kept any more are left out."""
+    columns = (allocations.c.experiment, allocations.c.number, allocations.c.reason, allocations.c.data_as_of)
+    rows = connection.execute(sa.select(*columns).where(sa.tuple_(*columns[:2]).in_(keys)))
+    return {
+        (experiment, number): Origin(number=number, reason=reason, data_as_of=data_as_of)
+        for experiment, number, reason, data_as_of in rows
+    }
 
 
 def probabilities_of(

@@ -14,6 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.errors import ConfigurationError, Unavailable
+from app.store.timing import note_operations
+from monitoring.meter import Meter
 
 __all__ = [
     "Connection",
@@ -47,9 +49,15 @@ class Database:
     """A pool of connections to PostgreSQL and the transactions on them.
 
     The engine connects lazily, so that a web worker starts, and says so on /readyz, while the database is away.
+
+    Args:
+        url: PostgreSQL.
+        name: of the connections, for who looks at the server.
+        pool_size: connections that are kept; twice as many are opened when they are needed.
+        meter: is told how long the pool's statements take; None: nobody is.
     """
 
-    def __init__(self, url: str, *, name: str = "croupier", pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, name: str = "croupier", pool_size: int = 5, meter: Meter | None = None) -> None:
         self._engine = sa.create_engine(
             _with_driver(url),
             pool_size=pool_size,
@@ -70,6 +78,8 @@ class Database:
                 "options": "-c timezone=UTC -c jit=off -c statement_timeout=30s -c lock_timeout=10s",
             },
         )
+        if meter is not None:
+            note_operations(self._engine, meter)
 
     @property
     def engine(self) -> sa.Engine:

@@ -38,6 +38,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str | None = None  # of the request, 32 hexadecimal digits
     shadow_arm: str | None = None  # the shadow policy's choice, which changes nothing
     repeated: bool | None = None  # true: of sticky assignment; written as false if it is the unit's first choice
+    erased: bool | None = None  # true: its unit was erased, and `unit` is a pseudonym
 
 
 _KEPT = ", ".join(name for name in DecisionRow.__struct_fields__ if name != "repeated")

@@ -1,9 +1,8 @@
 """Decisions with what came of them: the log that off-policy evaluation and researchers read."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,10 @@ import sqlalchemy as sa
 
 from app.ids import first_id_at
 from app.store.database import cursor_of
+from app.store.slices import ID_MARGIN, newest_first
 
-__all__ = ["LoggedRows", "Question", "newest", "stream", "stream_counted"]
+__all__ = ["LoggedRows", "Question", "id_bounds", "in_pieces", "newest", "stream", "stream_counted"]
 
-# A client-made id may be this much older than its decision, or newer: clocks differ.
-_ID_MARGIN = timedelta(days=1)
-# Ids are in the order of time, so the newest rows are looked for in slices of time from the end. A slice grows while it
-# is read fast: one of a busy service must not keep others waiting, and a quiet year must not take 8,760 statements.
-_FIRST_SLICE, _LONGEST_SLICE = timedelta(hours=1), timedelta(days=32)
-_FAST_S, _SLOW_S = 0.5, 2.0
 _PIECE = 10_000
 
 
@@ -124,16 +118,16 @@ def newest(
     """
     connection.execute(_JOIN_IN_ORDER)
     pieces: list[sa.Row[Any]] = []
-    found, began = 0, time.monotonic()
-    first, end, width = question.since - _ID_MARGIN, question.until + _ID_MARGIN, _FIRST_SLICE
-    while end > first and found < most and (passed := time.monotonic() - began) < patience_s:
-        start = max(first, end - width)
+    found, first, read_from = 0, question.since - ID_MARGIN, question.until + ID_MARGIN
+    for start, end in newest_first(first, read_from, patience_s=patience_s):
         values = _parameters(question, start, end) | {"arms": list(arms), "room": most - found}
         piece = connection.execute(_NEWEST, values).one()
         pieces += [piece] * (piece.n > 0)
         found += piece.n
-        width, end = _next_width(width, time.monotonic() - began - passed), start
-    return _joined(pieces, cut=end > first or found == most)
+        read_from = start
+        if found == most:
+            break
+    return _joined(pieces, cut=read_from > first or found == most)
 
 
 def stream(
@@ -155,16 +149,29 @@ def stream_counted(
     yield from _pieces(connection, _COUNTED, question, size)
 
 
-def _pieces(
-    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
-) -> Iterator[Sequence[sa.RowMapping]]:
+def in_pieces(
+    connection: sa.Connection, query: sa.TextClause, values: Mapping[str, Any], *, size: int = _PIECE
+) -> Iterator[Sequence[sa.Row[Any]]]:
+    """What a query about the log finds, by a cursor of the server's: memory holds one piece of `size` rows."""
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     connection.execute(_JOIN_IN_ORDER)
-    values = _parameters(question, question.since - _ID_MARGIN, question.until + _ID_MARGIN)
     # A cursor of the server's: memory holds one piece.
     options = {"stream_results": True, "yield_per": size}
-    yield from connection.execute(query, values, execution_options=options).mappings().partitions(size)
+    yield from connection.execute(query, values, execution_options=options).partitions(size)
+
+
+def id_bounds(since: datetime, until: datetime) -> dict[str, str]:
+    """The least id that a decision of a time may have, `first`, and that which all its ids are below, `end`."""
+    return {"first": str(first_id_at(since - ID_MARGIN)), "end": str(first_id_at(until + ID_MARGIN))}
+
+
+def _pieces(
+    connection: sa.Connection, query: sa.TextClause, question: Question, size: int
+) -> Iterator[Sequence[sa.RowMapping]]:
+    values = _parameters(question, question.since - ID_MARGIN, question.until + ID_MARGIN)
+    for piece in in_pieces(connection, query, values, size=size):
+        yield [row._mapping for row in piece]  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def _outcomes_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -189,12 +196,6 @@ def _parameters(question: Question, start: datetime, end: datetime) -> dict[str,
         "first": str(first_id_at(start)),
         "end": str(first_id_at(end)),
     }
-
-
-def _next_width(width: timedelta, took_s: float) -> timedelta:
-    if took_s < _FAST_S:
-        return min(2 * width, _LONGEST_SLICE)
-    return width / 2 if took_s > _SLOW_S else width
 
 
 def _joined(pieces: Sequence[sa.Row[Any]], *, cut: bool) -> LoggedRows:

@@ -4,13 +4,28 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
 from app.store.tables import metric_values
 
-__all__ = ["Level", "MetricValue", "delete_old", "last_window", "newest", "put", "read", "windows"]
+__all__ = [
+    "Level",
+    "MetricValue",
+    "Place",
+    "Selection",
+    "delete_old",
+    "done",
+    "last_window",
+    "newest",
+    "page",
+    "put",
+    "read",
+    "replace_window",
+    "windows",
+]
 
 Level = Literal["business", "online", "offline", "data"]
 
@@ -48,6 +63,42 @@ class MetricValue(Struct, frozen=True, kw_only=True):
     detail: Mapping[str, Any] = {}
 
 
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which of an experiment's figures are asked for; None: all.
+
+    Attributes:
+        levels: of these levels only.
+        metrics: of these metrics only.
+        arm: of this arm only; '': of all together.
+        window_s: of windows of this width only.
+        since: of windows that start then or later.
+        until: of windows that start before.
+    """
+
+    levels: Sequence[Level] = get_args(Level)
+    metrics: Sequence[str] | None = None
+    arm: str | None = None
+    window_s: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Place(Struct, frozen=True):
+    """Where a figure stands in the order of an experiment's: which one it is."""
+
+    window_start: datetime
+    window_s: int
+    level: Level
+    metric: str
+    k: int
+    arm: str
+
+    @classmethod
+    def of(cls, value: MetricValue) -> "Place":
+        """The place of a figure."""
+        return cls(*(getattr(value, name) for name in cls.__struct_fields__))
+
+
 def put(connection: sa.Connection, values: Sequence[MetricValue]) -> None:
     """Inserts figures, in the order of their keys, or replaces those of the same window."""
     rows = sorted((_as_row(value) for value in values), key=lambda row: [row[name] for name in _KEY])
@@ -56,6 +107,23 @@ def put(connection: sa.Connection, values: Sequence[MetricValue]) -> None:
         changes: dict[str, Any] = {name: statement.excluded[name] for name in ("value", "n", "detail")}
         changes["computed_at"] = sa.func.now()
         connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=changes))
+
+
+def replace_window(connection: sa.Connection, values: Sequence[MetricValue], levels: Sequence[Level]) -> None:
+    """Puts all figures of one window and of these levels in the place of those that were there."""
+    c, window = metric_values.c, values[0]
+    same = (c.experiment == window.experiment, c.window_start == window.window_start, c.window_s == window.window_s)
+    connection.execute(sa.delete(metric_values).where(*same, c.level.in_(levels)))
+    put(connection, values)
+
+
+def done(connection: sa.Connection, experiment: str, level: Level, metric: str, window_s: int) -> set[datetime]:
+    """Starts of the windows of a width that have a figure of a metric, of all arms together."""
+    c = metric_values.c
+    query = sa.select(c.window_start).where(
+        c.experiment == experiment, c.level == level, c.metric == metric, c.window_s == window_s, c.arm == ""
+    )
+    return set(connection.scalars(query))
 
 
 def read(
@@ -81,15 +149,28 @@ def read(
         window_s: of windows of this width only; None: of all.
         limit: the most that are returned.
     """
+    asked = Selection(since=since, until=until, levels=levels, metrics=metrics, window_s=window_s)
+    return page(connection, experiment, asked, limit=limit)
+
+
+def page(
+    connection: sa.Connection, experiment: str, asked: Selection, *, limit: int, after: Place | None = None
+) -> list[MetricValue]:
+    """Figures in the order of their places, at most `limit` of those that come after one."""
     c = metric_values.c
-    query = sa.select(*_COLUMNS).where(c.experiment == experiment, c.level.in_(levels))
-    query = query.where(c.window_start >= since, c.window_start < until)
-    if metrics is not None:
-        query = query.where(c.metric.in_(metrics))
-    if window_s is not None:
-        query = query.where(c.window_s == window_s)
-    query = query.order_by(c.window_start, c.window_s, c.level, c.metric, c.k, c.arm).limit(limit)
-    return [MetricValue(**row) for row in connection.execute(query).mappings()]
+    wanted = {c.window_s: asked.window_s, c.arm: asked.arm}
+    query = sa.select(*_COLUMNS).where(c.experiment == experiment, c.level.in_(asked.levels))
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if asked.since is not None:
+        query = query.where(c.window_start >= asked.since)
+    if asked.until is not None:
+        query = query.where(c.window_start < asked.until)
+    if asked.metrics is not None:
+        query = query.where(c.metric.in_(asked.metrics))
+    order = [c[name] for name in Place.__struct_fields__]
+    if after is not None:
+        query = query.where(sa.tuple_(*order) > sa.tuple_(*msgspec.structs.astuple(after)))
+    return [MetricValue(**row) for row in connection.execute(query.order_by(*order).limit(limit)).mappings()]
 
 
 def last_window(connection: sa.Connection, experiment: str, level: Level, window_s: int) -> datetime | None:
@@ -132,10 +213,14 @@ def windows(
     return list(connection.scalars(query.order_by(c.window_start.desc()).limit(limit)))
 
 
-def delete_old(connection: sa.Connection, experiment: str, before: datetime) -> int:
-    """Deletes the figures of windows that start before a moment; returns how many."""
+def delete_old(
+    connection: sa.Connection, experiment: str, before: datetime, *, narrower_than_s: int | None = None
+) -> int:
+    """Deletes the figures of windows that start before a moment, of those narrower than so many seconds; how many."""
     c = metric_values.c
     query = sa.delete(metric_values).where(c.experiment == experiment, c.window_start < before)
+    if narrower_than_s is not None:
+        query = query.where(c.window_s < narrower_than_s)
     return connection.execute(query).rowcount
 
 

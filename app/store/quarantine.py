@@ -14,7 +14,19 @@ from app.ids import first_id_at
 from app.store.database import Cursor
 from app.store.tables import arms, quarantine
 
-__all__ = ["Entry", "Filter", "delete_old", "find", "keep", "open_entries", "page", "rejected_by_arm", "settle"]
+__all__ = [
+    "Entry",
+    "Filter",
+    "about",
+    "delete",
+    "delete_old",
+    "find",
+    "keep",
+    "open_entries",
+    "page",
+    "rejected_by_arm",
+    "settle",
+]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -83,6 +95,13 @@ def find(connection: sa.Connection, entry_id: int) -> dict[str, Any] | None:
     return dict(row) if row else None
 
 
+def about(connection: sa.Connection, decision_ids: Collection[UUID]) -> list[dict[str, Any]]:
+    """Rows about some decisions that were not replayed since, oldest first."""
+    mine = quarantine.c.decision_id.in_(decision_ids), quarantine.c.state != "replayed"
+    rows = connection.execute(sa.select(*_shown()).where(*mine).order_by(quarantine.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
 def open_entries(connection: sa.Connection, wanted: Filter, limit: int) -> list[dict[str, Any]]:
     """Open rows, those first that were seen last longest ago: those that are refused again come last next time."""
     query = sa.select(*_shown()).where(*wanted.conditions(), quarantine.c.state == "open")
@@ -97,6 +116,11 @@ def settle(connection: sa.Connection, ids: Collection[int], state: str) -> list[
     locked = mine.order_by(quarantine.c.fingerprint).with_for_update().subquery()
     query = sa.update(quarantine).where(quarantine.c.id == locked.c.id).values(state=state)
     return sorted(connection.scalars(query.returning(quarantine.c.id)))
+
+
+def delete(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Deletes rows."""
+    connection.execute(sa.delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
 def delete_old(connection: sa.Connection, experiment: str | None, before: datetime) -> int:

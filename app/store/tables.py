@@ -16,18 +16,24 @@ __all__ = [
     "arm_statistics",
     "arms",
     "audit_log",
+    "avatar_looks",
+    "avatars",
     "catalogue",
     "contracts",
     "decision_counts",
     "decisions",
     "drift_results",
+    "erased_units",
     "experiments",
     "exposures",
     "feedback",
     "item_rewards",
     "items",
+    "log_in_failures",
     "metadata",
     "metric_values",
+    "operator_sessions",
+    "operators",
     "outcomes",
     "quarantine",
     "unit_exposures",
@@ -158,6 +164,8 @@ decisions = sa.Table(
     _text("trace_id", nullable=True),  # of the request, 32 hexadecimal digits
     _text("shadow_arm", nullable=True),  # the shadow policy's choice; null: it had none to make
     sa.Column("repeated", sa.Boolean, nullable=True),  # of sticky assignment: not the unit's first choice in the epoch
+    sa.Column("erased", sa.Boolean, nullable=True),  # true: the unit is a pseudonym, and no event is taken any more
+    sa.Index("decisions_unit", "unit", "decision_id"),
     postgresql_partition_by=_BY_ID,
 )
 
@@ -309,6 +317,7 @@ quarantine = sa.Table(
     _moment_now("last_seen"),
     sa.Index("quarantine_fingerprint", "fingerprint", unique=True),
     sa.Index("quarantine_experiment", "experiment", "id"),
+    sa.Index("quarantine_decision", "decision_id"),
 )
 
 items = sa.Table(
@@ -461,6 +470,50 @@ metric_values = sa.Table(
     _moment_now("computed_at"),
 )
 
+# Units that were erased, as salted digests, so that what comes late from a spool does not bring them back.
+erased_units = sa.Table(
+    "erased_units",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("salt", sa.LargeBinary, nullable=False),  # the same in all rows
+    _moment("erased_at"),
+)
+
+# Units whose lists are asked for on a schedule.
+avatars = sa.Table(
+    "avatars",
+    metadata,
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.key"), primary_key=True),
+    _key("key"),
+    sa.Column("definition", JSONB, nullable=False),
+    _moment("since"),  # when the definition last changed: lists of before are not comparable
+    _moment("asked_at", nullable=True),  # when the last look began
+    _moment("looked_at", nullable=True),  # when the last look began that was stored; the same as its rows' `at`
+)
+
+# One row an arm and look; counted nowhere.
+avatar_looks = sa.Table(
+    "avatar_looks",
+    metadata,
+    _key("experiment"),
+    _key("avatar"),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _text("arm"),
+    _moment("at"),
+    sa.Column("items", ARRAY(sa.Text), nullable=False),
+    sa.Column("payload", JSONB(none_as_null=True), nullable=True),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    _text("failure", nullable=True),  # why there is no list
+    sa.Column("overlap", sa.Double, nullable=True),  # with the list before; null: there is none
+    sa.Column("came", ARRAY(sa.Text), nullable=True),  # items that the list before did not have
+    sa.Column("went", ARRAY(sa.Text), nullable=True),  # items that it had
+    _text("fault", nullable=True),  # what is not as expected
+    _number("faults"),  # looks in a row, this one included, with a fault
+    sa.ForeignKeyConstraint(["experiment", "avatar"], ["avatars.experiment", "avatars.key"], ondelete="CASCADE"),
+    sa.Index("avatar_looks_arm", "experiment", "avatar", "arm", "id"),
+    sa.Index("avatar_looks_at", "experiment", "at"),
+)
+
 # What became of each feature in each pass over a closed window; working a window out again replaces its rows.
 drift_results = sa.Table(
     "drift_results",
@@ -487,4 +540,36 @@ drift_results = sa.Table(
         "state", JSONB, nullable=False, server_default="{}"
     ),  # of a sequential test, which the next pass takes on
     _moment_now("computed_at"),
+)
+
+# Who may use the console.
+operators = sa.Table(
+    "operators",
+    metadata,
+    _key("name"),
+    _text("role"),  # viewer or operator
+    _text("password"),  # its argon2id hash, parameters and salt included
+    _moment_now("created_at"),
+    _moment("disabled_at", nullable=True),
+)
+
+operator_sessions = sa.Table(
+    "operator_sessions",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),  # SHA-256 of the token, which only the browser has
+    sa.Column("operator", sa.Text, sa.ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    _moment_now("created_at"),
+    _moment("expires_at"),
+    sa.Index("operator_sessions_operator", "operator"),
+    sa.Index("operator_sessions_expires_at", "expires_at"),
+)
+
+# Attempts to log in that failed or are under way, by name and by address.
+log_in_failures = sa.Table(
+    "log_in_failures",
+    metadata,
+    sa.Column("subject", sa.LargeBinary, primary_key=True),  # SHA-256 of what was tried: rows of one size
+    sa.Column("count", sa.Integer, nullable=False),
+    _moment("since"),
+    sa.Index("log_in_failures_since", "since"),
 )

@@ -27,6 +27,7 @@ class Target(Struct, frozen=True, kw_only=True):
     chosen: bool = True  # by the policy: also where another arm answered, and nothing is learned
     awaits_confirmation: bool = False
     repeated: bool = False  # of a sticky unit that had been given its arm before
+    erased: bool = False  # its unit was, and nothing more is kept about it
     confirmed_at: datetime | None = None  # as the frontend says
 
     @property
@@ -41,7 +42,7 @@ class Target(Struct, frozen=True, kw_only=True):
 # they are pruned when it is planned. tests/app/store/test_pruning.py looks at EXPLAIN.
 RESOLVE = """
 SELECT decision_id::text, experiment, epoch, allocation, arm, bucket, decided_at, learnable,
-       learnable OR propensity < 1, awaits_confirmation IS TRUE, repeated IS TRUE
+       learnable OR propensity < 1, awaits_confirmation IS TRUE, repeated IS TRUE, erased IS TRUE
 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[])
 """
 LOCK = "SELECT 1 FROM decisions WHERE decision_id = ANY('{{{ids}}}'::uuid[]) ORDER BY decision_id FOR {strength}"
@@ -66,6 +67,7 @@ def resolve(cursor: Cursor, ids: Sequence[UUID]) -> dict[UUID, Target]:
             chosen=chosen,
             awaits_confirmation=awaits_confirmation,
             repeated=repeated,
+            erased=erased,
         )
         for (
             decision_id,
@@ -79,6 +81,7 @@ def resolve(cursor: Cursor, ids: Sequence[UUID]) -> dict[UUID, Target]:
             chosen,
             awaits_confirmation,
             repeated,
+            erased,
         ) in cursor.fetchall()
     )
     return {target.decision_id: target for target in targets}

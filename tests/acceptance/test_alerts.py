@@ -1,11 +1,14 @@
 """Alerts over HTTP: rules as data, what fires, acknowledgements, silences and channels."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from app.cli import main
 from tests.acceptance.talking import problem
 from tests.running import Api, Service, running_service, until
 
@@ -129,3 +132,35 @@ def test_channels_keep_their_secrets(api: Api) -> None:
     assert api.call("DELETE", "/v1/alert-channels/hook").status == 204
     problem(api.call("DELETE", "/v1/alert-channels/hook"), 404)
     problem(api.put("/v1/alert-channels/hook", {"url": "ftp://x", "secret": secret}), 422, "#/url")
+
+
+def test_what_fires_is_a_metric_and_is_handled_at_the_command_line(api: Api, quick: Service) -> None:
+    """An avatar's list that is not as expected: listed, acknowledged, silenced; the gauge falls when it is over."""
+    api.put("/v1/experiments/watched", SPEC).ok()
+    api.put("/v1/experiments/watched/avatars/anna", {"unit": "u", "expect": {"min_items": 1}}).ok()
+    labels = 'experiment="watched",rule="avatar",severity="ticket"'
+    until(lambda: firing(api, labels) == 1, "the gauge")
+    (line,) = croupier(quick, "alerts", "list", "--experiment", "watched").output.splitlines()
+    assert "firing   ticket" in line
+    assert "avatar arm=a,avatar=anna,experiment=watched: 0 items, expected at least 1" in line
+    assert "acknowledged by cli" in croupier(quick, "alerts", "acknowledge", line.split()[0]).output
+    silenced = croupier(quick, "alerts", "silence", "alertname=avatar", "avatar=anna", "--hours", "2")
+    assert "lasts until" in silenced.output
+    assert api.get("/v1/silences?limit=1").ok()["silences"][0]["labels"] == {"alertname": "avatar", "avatar": "anna"}
+    wrong = croupier(quick, "alerts", "silence", "avatar")
+    assert (wrong.exit_code, "NAME=VALUE is wanted" in wrong.output) == (1, True)
+    api.call("DELETE", "/v1/experiments/watched/avatars/anna")
+    until(lambda: firing(api, labels) == 0, "the gauge to fall")
+    again = croupier(quick, "alerts", "acknowledge", line.split()[0])
+    assert (again.exit_code, "is resolved" in again.output) == (1, True)
+
+
+def firing(api: Api, labels: str) -> float | None:
+    """What `/metrics` tells of the alerts with these labels; None: nothing."""
+    found = re.search(rf"^croupier_alert_firing{{{labels}}} (\S+)$", str(api.get("/metrics").body), re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def croupier(service: Service, *arguments: str) -> Result:
+    """A command, in this process: to start another one takes longer than all else here."""
+    return CliRunner().invoke(main, arguments, env={"DATABASE_URL": service.database_url})

@@ -1,6 +1,7 @@
 """Who may do what: API keys, their scopes, their life, and that they stay secret."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from tests.running import ADMIN_KEY, Api, Service, until
 OPEN = {"/livez", "/readyz"}
 ANYTHING = {
     "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "arm": "a", "unit": "u", "item_id": "i",
-    "entry_id": 1, "alert_id": 1, "silence_id": 1,
+    "entry_id": 1, "alert_id": 1, "silence_id": 1, "avatar": "a",
 }  # fmt: skip
 
 
@@ -195,3 +196,22 @@ def test_an_unknown_scope_is_refused_on_the_command_line(service: Service) -> No
     assert made.returncode != 0
     assert "everything" in made.stderr
     assert not made.stdout
+
+
+def test_keys_of_ones_own_choice_come_from_files(service: Service, tmp_path: Path) -> None:
+    """`keys ensure --file` makes one with the scopes that are asked for, `migrate` makes the bootstrap key."""
+    (tmp_path / "metrics").write_text("a-key-for-metrics\n")
+    (tmp_path / "every").write_text("a-key-with-every-scope\n")
+    own = replace(service, environment=service.environment | {"CROUPIER_BOOTSTRAP_KEY_FILE": str(tmp_path / "every")})
+    for arguments in (["keys", "ensure", "--file", str(tmp_path / "metrics"), "--scope", "read"], ["migrate"]):
+        ran = own.command(*arguments)
+        assert ran.returncode == 0, ran.stderr
+    reader, ruler = service.api("a-key-for-metrics"), service.api("a-key-with-every-scope")
+    until(lambda: all(reader.get("/v1/experiments").status == 200 for _ in range(8)), "the key to work", 5)
+    problem(reader.put("/v1/items", {"items": []}), 403)
+    ruler.put("/v1/items", {"items": []}).ok()
+    reader.close()
+    ruler.close()
+    nothing = service.command("keys", "ensure")
+    assert nothing.returncode != 0
+    assert "--file" in nothing.stderr

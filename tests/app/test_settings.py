@@ -81,10 +81,54 @@ def test_all_faults_are_told_at_once() -> None:
         assert all(word in line for word in words), line
 
 
+def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
+    """`<variable>_FILE` names it; the end of its line is no part of it. Whatever its type, and DATABASE_URL too."""
+    for name, text in {"url": "postgresql://me:a b@x\n", "port": "81\r\n", "key": "k"}.items():
+        (tmp_path / name).write_text(text, newline="")
+    environment = {
+        "DATABASE_URL_FILE": str(tmp_path / "url"),
+        "CROUPIER_PORT_FILE": str(tmp_path / "port"),
+        "CROUPIER_BOOTSTRAP_KEY_FILE": str(tmp_path / "key"),
+        "CROUPIER_HOST_FILE": "",
+    }
+    assert read(environment) == Settings(database_url="postgresql://me:a b@x", port=81, bootstrap_key="k")
+    assert read(environment, port=82).port == 82
+
+
+def test_faults_of_files_are_told_without_what_is_in_them(tmp_path: Path) -> None:
+    """A file that is missing or empty, one beside the variable itself, a wrong value, and no such setting."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "wrong").write_text("65536")
+    told = faults(
+        {
+            "DATABASE_URL_FILE": str(tmp_path / "missing"),
+            "CROUPIER_BOOTSTRAP_KEY_FILE": str(tmp_path / "empty"),
+            "CROUPIER_HOST": "localhost",
+            "CROUPIER_HOST_FILE": str(tmp_path / "wrong"),
+            "CROUPIER_PORT_FILE": str(tmp_path / "wrong"),
+            "CROUPIER_PROT_FILE": str(tmp_path / "wrong"),
+        }
+    )
+    assert told == [
+        "CROUPIER_PROT_FILE: no such setting. Known ones are listed in docs/reference.md",
+        f"DATABASE_URL_FILE='{tmp_path}/missing': cannot be read: No such file or directory",
+        f"CROUPIER_HOST_FILE='{tmp_path}/wrong': CROUPIER_HOST is set too; set one of them",
+        f"CROUPIER_PORT_FILE='{tmp_path}/wrong': must lie within 0 and 65535",
+        f"CROUPIER_BOOTSTRAP_KEY_FILE='{tmp_path}/empty': the file is empty",
+    ]
+
+
+def test_a_child_process_does_not_read_its_parents_files(tmp_path: Path) -> None:
+    """Its environment has the values, and its parent's files beside them are no contradiction."""
+    (tmp_path / "port").write_text("81")
+    environment = {"CROUPIER_PORT_FILE": str(tmp_path / "port")}
+    assert read({**environment, **read(environment).as_environment()}).port == 81
+
+
 @given(st.from_regex(r"CROUPIER_[A-Z_]{1,20}", fullmatch=True))
 def test_unknown_words_of_ours_are_refused(word: str) -> None:
     """A typing error in a name is found at start, unless it is a note that our processes leave their children."""
-    if word in FIELDS or word in {WORKER_SLOT, SUPERVISOR}:
+    if word.removesuffix("_FILE") in FIELDS or word in {WORKER_SLOT, SUPERVISOR}:
         return
     assert faults({word: "1"}) == [f"{word}: no such setting. Known ones are listed in docs/reference.md"]
 

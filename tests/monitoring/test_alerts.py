@@ -11,6 +11,7 @@ from monitoring.alert_rules import (
     DEFAULT_RULES,
     Absence,
     AnyRule,
+    Avatar,
     Change,
     Drift,
     Reading,
@@ -133,6 +134,7 @@ def test_an_alert_that_is_watched_no_more_ends(state: State, after: State) -> No
         (Absence(of="feedback"), Reading(value=0), Reading(value=1)),
         (Staleness(), Reading(value=61), Reading(value=60)),
         (SloBurn(factor=6, window_s=600, short_window_s=60), Reading(value=6.1), Reading(value=6)),
+        (Avatar(looks=2), Reading(value=2), Reading(value=1)),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -151,9 +153,10 @@ def test_a_burn_needs_both_windows() -> None:
     assert burn_rate(bad, none, 0.999) is burn_rate(none, bad, 0.999) is None
 
 
-def test_the_default_burn_rates_are_those_of_the_workbook() -> None:
+@pytest.mark.parametrize("of", ["answers", "latency"])
+def test_the_default_burn_rates_are_those_of_the_workbook(of: str) -> None:
     """14.4 over 1 h and 5 min, 6 over 6 h and 30 min, 1 over 3 days and 6 h; each asks for a minimum of events."""
-    burns = [rule for rule in DEFAULT_RULES.values() if isinstance(rule, SloBurn)]
+    burns = [rule for rule in DEFAULT_RULES.values() if isinstance(rule, SloBurn) and rule.of == of]
     assert [(r.factor, r.window_s, r.short_window_s, r.severity) for r in burns] == [
         (14.4, 3600, 300, "page"), (6, 21_600, 1800, "page"), (1, 259_200, 21_600, "ticket"),
     ]  # fmt: skip
@@ -179,6 +182,7 @@ def test_rules_are_data(key: str) -> None:
         '{"kind": "threshold", "metric": "fallback_share", "value": 0.1, "clear_at": 0.2}',
         '{"kind": "slo_burn", "factor": 1, "window_s": 60, "short_window_s": 60}',
         '{"kind": "threshold", "metric": "fallback_share", "value": 0.1, "for": 3}',
+        '{"kind": "slo_burn", "factor": 1, "window_s": 600, "short_window_s": 60, "of": "latency", "target_ms": 70}',
         '{"kind": "unheard_of"}',
     ],
 )

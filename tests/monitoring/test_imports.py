@@ -4,8 +4,19 @@ import pytest
 
 from tests.app.api.test_imports import loaded_by
 
+MODULES = (
+    "beyond_accuracy",
+    "columns",
+    "hierarchy",
+    "page_hinkley",
+    "popularity",
+    "rank_correlation",
+    "ranking",
+    "units",
+)
 
-@pytest.mark.parametrize("module", ["ranking", "beyond_accuracy", "popularity", "page_hinkley", "columns", "units"])
+
+@pytest.mark.parametrize("module", MODULES)
 def test_metrics_load_numpy_only(module: str) -> None:
     """Each can be imported by itself and brings nothing but numpy with it."""
     assert loaded_by(f"import monitoring.{module}") <= {"monitoring", "numpy"}

@@ -36,6 +36,20 @@ def test_items_are_counted_over_sets(data: st.DataObject) -> None:
     assert ItemSets.of(sets).users_by_item(N_ITEMS).tolist() == expected
 
 
+@given(st.data())
+def test_sets_are_taken_in_any_order(data: st.DataObject) -> None:
+    """Also more than once, and with their gains."""
+    sets = data.draw(N_LISTS.flatmap(some_sets))
+    wanted = data.draw(st.lists(st.integers(0, len(sets) - 1), max_size=8)) if sets else []
+    taken = ItemSets.of(sets).take(np.array(wanted, dtype=np.int64))
+    expected = ItemSets.of([sets[index] for index in wanted])
+    assert taken.offsets.tolist() == expected.offsets.tolist()
+    assert taken.items.tolist() == expected.items.tolist()
+    graded = ItemSets.of([{3: 1.0, 4: 2.0}, {5: 3.0}]).take([1, 0, 1])
+    assert graded.gains is not None
+    assert graded.gains.tolist() == [3, 1, 2, 3]
+
+
 def test_blocks_hold_a_bounded_number_of_slots() -> None:
     """However many lists, and however wide the caller's numbers, a block stays small."""
     lists = np.zeros((200_000, 10), dtype=np.int32)

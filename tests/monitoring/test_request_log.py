@@ -15,8 +15,8 @@ def test_lines_are_json_of_the_shape_of_other_logs() -> None:
     first, second = Request(None, "POST", None, None), Request(None, "GET", None, None)
     first.experiment = "home"
     before = datetime.now(UTC)
-    log.add(first, "/v1/recommendations", 200, 0.0123456)
-    log.add(second, "", 404, 0.001)
+    log.add(first, "/v1/recommendations", "200", 0.0123456)
+    log.add(second, "", "404", 0.001)
     assert stream.getvalue() == ""
     log.write()
     log.write()

@@ -107,7 +107,7 @@ def test_an_exposure_is_never_before_its_decision(house: Database) -> None:
     row = decided(house)
     confirm(house, row, row.decided_at - 5 * MINUTE)
     assert exposures(house) == [("a", bucket_of(row.decided_at), 1)]
-    assert explain(house, row.decision_id)["exposure"]["occurred_at"] == row.decided_at - 5 * MINUTE
+    assert explain(house, row.decision_id, now())["exposure"]["occurred_at"] == row.decided_at - 5 * MINUTE
     assert disagreements(house) == []
 
 

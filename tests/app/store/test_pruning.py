@@ -13,9 +13,10 @@ from app.store import exposures
 from app.store.database import Database, cursor_of
 from app.store.decisions import recorded
 from app.store.feedback import write_batch
+from app.store.hierarchy import OutcomeWindow, unit_sums
 from app.store.partitions import make_partitions
 from app.store.targets import CONFIRMATIONS, LOCK, RESOLVE
-from tests.app.building import decision, id_at, matched, now, query, record
+from tests.app.building import decision, id_at, matched, now, put, query, record
 
 DAY = timedelta(days=1)
 
@@ -117,3 +118,30 @@ def test_confirming_reads_only_the_outcomes_of_its_ids(many_partitions: Database
     statement = statement.replace("%(rows)s", "'[]'").replace("%(shard)s", "0")
     read = {name for name in partitions_in_plan(many_partitions, statement) if name.startswith("outcomes")}
     assert read == {f"outcomes_{now():%Y%m%d}"}
+
+
+def test_summing_up_units_reads_only_the_partitions_of_its_window(many_partitions: Database) -> None:
+    """Of a day's decisions those of that day, and of the days beside it, as clocks differ; of outcomes the same."""
+    put(many_partitions, "home")
+    midnight = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    window = OutcomeWindow(
+        experiment="home",
+        arms=("a",),
+        metrics=("click",),
+        since=midnight - 5 * DAY,
+        until=midnight - 4 * DAY,
+        mature_bucket=now(),
+    )
+    with many_partitions.transaction() as connection:
+        assert unit_sums(connection, window, most=10, patience_s=60).decisions.tolist() == [1]
+        locked = connection.scalars(
+            sa.text(
+                "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid()"
+                " AND relation::regclass::text ~ '^(exposures|outcomes|decisions)_[0-9]{8}$'"
+            )
+        ).all()
+    assert set(locked) == {
+        f"{table}_{midnight + day * DAY:%Y%m%d}"
+        for table in ("decisions", "exposures", "outcomes")
+        for day in (-6, -5, -4)
+    }

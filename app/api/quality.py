@@ -1,0 +1,24 @@
+"""`GET /v1/experiments/{key}/quality`: the metric hierarchy."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response
+
+from app.api.http import reply, requires, services
+from app.api.query import moment, number
+from app.auth import Scope
+from app.reports import quality_report
+
+__all__ = ["blueprint"]
+
+blueprint = Blueprint("quality", __name__)
+
+
+@blueprint.get("/v1/experiments/<key>/quality")
+@requires(Scope.READ)
+def get_quality(key: str) -> Response:
+    """Business metrics, the proxies under them, and what these are worth."""
+    level = number("interval", 0.95, low=0.01, high=0.9999)
+    since, until, parts = moment("since"), moment("until"), services()
+    now = datetime.now(UTC)
+    return reply(quality_report(parts.database, key, now, since=since, until=until, level=level, aside=parts.aside))
