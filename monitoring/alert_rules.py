@@ -252,10 +252,6 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "drift": Drift(
         min_sample=50, summary="Half of the context's features have drifted",
     ),
-    "duplicate-feedback": Threshold(
-        metric="duplicate_share", value=0.05, clear_at=0.03, min_sample=100,
-        summary="Events come again under another id, and count twice",
-    ),
     "empty-lists": Threshold(
         metric="empty_list_share", value=0.05, clear_at=0.03, min_sample=100, summary="Many answers are empty lists",
     ),
@@ -265,10 +261,6 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     ),
     "feature-drift": Drift(
         of="features", min_sample=50, summary="A feature has drifted: of the context, of scores, or rewards of an arm",
-    ),
-    "late-feedback": Threshold(
-        metric="late_share", value=0.2, clear_at=0.1, min_sample=100,
-        summary="Feedback comes after the attribution window: the policy learns that nothing came",
     ),
     "latency-page-fast": SloBurn(
         severity="page", of="latency", objective=0.99, factor=14.4, window_s=3600, short_window_s=300, min_sample=500,

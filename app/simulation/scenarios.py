@@ -134,7 +134,6 @@ SCENARIOS: Mapping[str, Scenario] = {
             signal="repeated_feedback",
             alert="repeated-feedback",
             within_min=25,
-            accompanied=frozenset({"duplicate-feedback"}),
             after=Conditions(repeated=0.5),
         ),
         Scenario(
@@ -144,7 +143,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             alert="overdue-feedback",
             within_min=45,
             # For one and a half windows none comes, so rewards are missing when they become final.
-            accompanied=frozenset({"feature-drift", "late-feedback", "no-feedback"}),
+            accompanied=frozenset({"feature-drift", "no-feedback"}),
             after=Conditions(lag_windows=1.5),
         ),
         Scenario(
