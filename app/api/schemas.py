@@ -14,9 +14,13 @@ from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
     "BatchRequest",
+    "BulkEvaluation",
     "BulkExposures",
     "BulkFeedback",
     "ChannelRequest",
+    "Evaluation",
+    "EvaluationMetadata",
+    "EvaluationRequest",
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
@@ -72,6 +76,37 @@ class BatchRequest(_Body, frozen=True, kw_only=True):
     """`POST /v1/recommendations/batch`; each request is decoded by itself."""
 
     requests: Annotated[list[Raw], Meta(max_length=1000)]
+
+
+class EvaluationRequest(Struct, frozen=True, kw_only=True):
+    """The body of OFREP's calls. Other words in it are no fault: the protocol may grow."""
+
+    context: dict[str, Any] = {}  # `targetingKey` is the unit
+
+
+class EvaluationMetadata(Struct, frozen=True, kw_only=True):
+    """The decision behind a flag's value. OFREP wants it flat."""
+
+    decision_id: UUID
+    propensity: float
+    allocation: int
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """One flag."""
+
+    key: str
+    value: Any
+    reason: str
+    variant: str
+    metadata: EvaluationMetadata
+
+
+class BulkEvaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All flags of a unit."""
+
+    flags: list[Evaluation]
+    metadata: dict[str, int] = {}  # `left_out`: experiments beyond the first thousand
 
 
 class FeedbackRequest(_Body, frozen=True, kw_only=True):

@@ -30,14 +30,15 @@ from monitoring.meter import Meter
 from monitoring.telemetry import Telemetry
 from monitoring.tracing import CURRENT
 
-__all__ = ["LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
+__all__ = ["EVALUATION_REASONS", "LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
 
 # OpenFeature's words for why a flag has its value.
-_EVALUATION_REASONS = {
+EVALUATION_REASONS = {
     "policy": "split",
     "warm_up": "split",
     "holdout": "targeting_match",
     "override": "targeting_match",
+    "paused": "disabled",
 }
 
 
@@ -121,7 +122,7 @@ def _evaluation(row: DecisionRow) -> dict[str, str]:
         "feature_flag.key": row.experiment,
         "feature_flag.provider.name": "croupier",
         "feature_flag.result.variant": row.arm,
-        "feature_flag.result.reason": _EVALUATION_REASONS.get(row.reason, row.reason),
+        "feature_flag.result.reason": EVALUATION_REASONS.get(row.reason, row.reason),
         "feature_flag.version": str(row.allocation),
         "croupier.decision_id": str(row.decision_id),
     }
