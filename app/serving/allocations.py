@@ -154,13 +154,13 @@ class Allocations:
         return served
 
     def every(self) -> list[Served]:
-        """All experiments that are running or paused, by key.
+        """All experiments that are running or paused, by key. A worker that has just started reads them first.
 
         Raises:
-            Unavailable: this worker has not read them yet.
+            Unavailable: it has not read them yet and the database is away.
         """
         if self.refreshed_at is None:
-            raise Unavailable("This worker has not read the experiments yet")
+            self.refresh()
         return sorted((s for s in self._served.values() if s.deals), key=attrgetter("key"))
 
     def reload(self, key: str) -> None:

@@ -49,8 +49,18 @@ def flagged(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def key(flagged: Service) -> str:
-    """An API key as frontends have one."""
-    return key_of(flagged, Scope.DECIDE, Scope.REWARD)
+    """An API key as frontends have one, which both workers know."""
+    made = key_of(flagged, Scope.DECIDE, Scope.REWARD)
+    until(lambda: all(_knows(flagged, made) for _ in range(10)), "both workers to know the key")
+    return made
+
+
+def _knows(service: Service, key: str) -> bool:
+    """Whether the worker that answers knows a key."""
+    client = service.api(key)
+    status = client.post(f"{ALL}/nothing", {"context": {"targetingKey": "u"}}).status
+    client.close()
+    return status == 404
 
 
 @pytest.fixture(scope="module")

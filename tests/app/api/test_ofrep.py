@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,9 +14,11 @@ from werkzeug.test import TestResponse
 from app import create_app, experiments
 from app.api import FAST_BY_KEY
 from app.auth import Scope, add_key, new_key
+from app.errors import Unavailable
 from app.learner import learn_once
 from app.recommenders import Static
 from app.services import Services
+from app.serving.allocations import Allocations
 from app.serving.flags import hold_s, tag_of
 from app.settings import Settings
 from app.specification import Arm, Override, Reward, Specification
@@ -55,7 +56,7 @@ class Worker(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def start(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Worker]]:
+def start(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Worker]]:
     """Starts workers of one database."""
     keys = {str(scope): new_key() for scope in Scope}
     with shared_database.transaction() as connection:
@@ -64,11 +65,12 @@ def start(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -
     url = shared_database.engine.url.render_as_string(hide_password=False)
     started: list[Services] = []
 
-    def one() -> Worker:
+    def one(*, read: bool = True) -> Worker:
         settings = Settings(commit_budget_ms=5_000, data_dir=tmp_path_factory.mktemp("worker"))
         services = Services.build(settings, url, shard=len(started))
         started.append(services)
-        services.allocations.refresh()
+        if read:
+            services.allocations.refresh()
         services.keys.refresh()
         return Worker(create_app(services).test_client(), services, keys)
 
@@ -78,13 +80,13 @@ def start(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def worker(start: Callable[[], Worker]) -> Worker:
+def worker(start: Callable[..., Worker]) -> Worker:
     """One that all tests of this file use."""
     return start()
 
 
 @pytest.fixture
-def other(start: Callable[[], Worker]) -> Worker:
+def other(start: Callable[..., Worker]) -> Worker:
     """Another one, which has started just now."""
     return start()
 
@@ -419,18 +421,29 @@ def test_more_than_a_thousand_flags_are_cut(
     assert (len(found["flags"]), found["metadata"]) == (1000, {"left_out": 3})
 
 
-def test_a_worker_that_has_read_nothing_says_so(shared_database: Database, tmp_path: Path) -> None:
-    """503 with whole seconds, instead of no flags, which would look like all of them being gone."""
-    key = new_key()
-    with shared_database.transaction() as connection:
-        add_key(connection, key, name="test", scopes=(Scope.DECIDE,))
-    url = shared_database.engine.url.render_as_string(hide_password=False)
-    services = Services.build(Settings(data_dir=tmp_path), url)
-    client = create_app(services).test_client()
-    answer = client.post(FLAGS, json={"context": {"targetingKey": "u"}}, headers={"X-API-Key": key})
-    assert (answer.status_code, answer.get_json()["errorCode"]) == (503, "GENERAL")
-    assert answer.headers["Retry-After"] == "1"
-    services.close()
+def test_a_worker_that_has_just_started_reads_first(start: Callable[..., Worker], worker: Worker) -> None:
+    """No flags would look like all of them being gone. While the database is away there is no answer at all."""
+    fresh = start(read=False)
+    assert fresh.flags(steady("first")).headers["ETag"] == worker.flags(steady("first")).headers["ETag"]
+    nowhere = Allocations(Database("postgresql://nobody@127.0.0.1:1/nothing"))
+    with pytest.raises(Unavailable):
+        nowhere.every()
+
+
+@pytest.mark.parametrize("path", [FLAGS, f"{FLAGS}/home"])
+def test_who_is_to_come_back_hears_when(
+    worker: Worker, shared_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """In whole seconds; clients read nothing else."""
+
+    def fail(_: object) -> None:
+        raise Unavailable(retry_after_s=2)
+
+    offer(worker, shared_database, "home")
+    monkeypatch.setattr(worker.services.decisions, "record", fail)
+    answer = worker.post(path, {"context": {"targetingKey": "u"}})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert answer.get_json()["errorCode"] == "GENERAL"
 
 
 def test_arms_that_recommend_lists_are_not_asked(worker: Worker, shared_database: Database, key: str) -> None:
