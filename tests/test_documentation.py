@@ -11,7 +11,11 @@ from sqlalchemy import Table
 
 from app import create_app
 from app.api.schemas import (
+    BulkEvaluation,
     ChannelRequest,
+    Evaluation,
+    EvaluationMetadata,
+    EvaluationRequest,
     ExposureRequest,
     FeedbackRequest,
     ItemRequest,
@@ -69,6 +73,10 @@ _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
 _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
+    EvaluationRequest,
+    Evaluation,
+    EvaluationMetadata,
+    BulkEvaluation,
     FeedbackRequest,
     ExposureRequest,
     QuarantineSelection,
