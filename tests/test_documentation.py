@@ -11,13 +11,13 @@ from sqlalchemy import Table
 
 from app import create_app
 from app.api.schemas import (
-    BulkEvaluation,
+    AllFlags,
     ChannelRequest,
-    Evaluation,
-    EvaluationMetadata,
-    EvaluationRequest,
     ExposureRequest,
     FeedbackRequest,
+    FlagAnswer,
+    FlagMetadata,
+    FlagRequest,
     ItemRequest,
     PinRequest,
     QuarantineSelection,
@@ -73,10 +73,10 @@ _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
 _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
-    EvaluationRequest,
-    Evaluation,
-    EvaluationMetadata,
-    BulkEvaluation,
+    FlagRequest,
+    FlagAnswer,
+    FlagMetadata,
+    AllFlags,
     FeedbackRequest,
     ExposureRequest,
     QuarantineSelection,

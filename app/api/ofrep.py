@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from app.api.codec import decode
 from app.api.http import body, reply, requires, services
 from app.api.recommendations import record
-from app.api.schemas import BulkEvaluation, Evaluation, EvaluationMetadata, EvaluationRequest
+from app.api.schemas import AllFlags, FlagAnswer, FlagMetadata, FlagRequest
 from app.auth import Scope
 from app.errors import InvalidInput, NotFound, TargetingKeyMissing
 from app.ids import new_id
@@ -53,23 +53,23 @@ def post_flags() -> Response:
         unchanged = Response(status=304, headers=headers)
         del unchanged.headers["Content-Type"]
         return unchanged
-    return reply(_evaluate_all(parts, flags, about), headers=headers)
+    return reply(_all_flags(parts, flags, about), headers=headers)
 
 
-def evaluate_flag(services: Services, key: str, data: bytes) -> Evaluation:
+def evaluate_flag(services: Services, key: str, data: bytes) -> FlagAnswer:
     """Chooses an arm, and says it as a flag's value."""
     about = _about(data)
     (row,), _ = record(services, [evaluate(_find(services, key), about)])
-    return _evaluation(row)
+    return _answer(row)
 
 
-def _evaluate_all(services: Services, flags: list[Served], about: About) -> BulkEvaluation:
+def _all_flags(services: Services, flags: list[Served], about: About) -> AllFlags:
     """The same for all flags, the first thousand by key."""
     rows = [evaluate(one, about._replace(decision_id=new_id()), held=True) for one in flags[:_MOST_FLAGS]]
     recorded = record(services, rows)[0] if rows else ()
     left_out = len(flags) - len(rows)
-    return BulkEvaluation(
-        flags=[_evaluation(row) for row in recorded],
+    return AllFlags(
+        flags=[_answer(row) for row in recorded],
         metadata={"left_out": left_out} if left_out else {},
     )
 
@@ -96,7 +96,7 @@ def _bulk_of(data: bytes) -> About:
 def _about(data: bytes) -> About:
     """Who is served and in which context, under a fresh id."""
     started = time.perf_counter()
-    context = decode(data, EvaluationRequest).context
+    context = decode(data, FlagRequest).context
     unit = _unit_of(context)
     attributes = {name: value for name, value in context.items() if name != _TARGETING_KEY}
     return About(decision_id=new_id(), unit=unit, context=attributes, started=started)
@@ -112,12 +112,12 @@ def _unit_of(context: dict[str, Any]) -> str:
     return unit
 
 
-def _evaluation(row: DecisionRow) -> Evaluation:
+def _answer(row: DecisionRow) -> FlagAnswer:
     """A decision as OpenFeature words it."""
-    return Evaluation(
+    return FlagAnswer(
         key=row.experiment,
         value=row.arm if row.payload is None else row.payload,
         reason=EVALUATION_REASONS.get(row.reason, "unknown").upper(),
         variant=row.arm,
-        metadata=EvaluationMetadata(decision_id=row.decision_id, propensity=row.propensity, allocation=row.allocation),
+        metadata=FlagMetadata(decision_id=row.decision_id, propensity=row.propensity, allocation=row.allocation),
     )

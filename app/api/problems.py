@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # OpenFeature's remote evaluation protocol, and its words for what is wrong with a request.
 _FLAGS = "/ofrep/v1/evaluate/flags"
+_FLAG_STATUSES = {400, 404, 422, 500}  # of which clients read the body
 _FLAG_ERRORS: dict[type[Exception], str] = {
     MalformedInput: "PARSE_ERROR",
     TargetingKeyMissing: "TARGETING_KEY_MISSING",
@@ -109,7 +110,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 
 def _answer(problem: Problem, headers: list[tuple[str, str]], error: Exception, path: str) -> Answer:
-    if path.startswith(_FLAGS):
+    if path.startswith(_FLAGS) and problem.status in _FLAG_STATUSES:
         problem = _flag_problem(problem, error, path)
     return Answer(problem.status, headers, encode(problem))
 

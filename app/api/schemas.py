@@ -13,18 +13,18 @@ from app.serving.verdicts import Status
 from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
+    "AllFlags",
     "BatchRequest",
-    "BulkEvaluation",
     "BulkExposures",
     "BulkFeedback",
     "ChannelRequest",
-    "Evaluation",
-    "EvaluationMetadata",
-    "EvaluationRequest",
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
     "FeedbackRequest",
+    "FlagAnswer",
+    "FlagMetadata",
+    "FlagRequest",
     "ItemRequest",
     "ItemsRequest",
     "NewExperiment",
@@ -78,13 +78,13 @@ class BatchRequest(_Body, frozen=True, kw_only=True):
     requests: Annotated[list[Raw], Meta(max_length=1000)]
 
 
-class EvaluationRequest(Struct, frozen=True, kw_only=True):
+class FlagRequest(Struct, frozen=True, kw_only=True):
     """The body of OFREP's calls. Other words in it are no fault: the protocol may grow."""
 
     context: dict[str, Any] = {}  # `targetingKey` is the unit
 
 
-class EvaluationMetadata(Struct, frozen=True, kw_only=True):
+class FlagMetadata(Struct, frozen=True, kw_only=True):
     """The decision behind a flag's value. OFREP wants it flat."""
 
     decision_id: UUID
@@ -92,20 +92,20 @@ class EvaluationMetadata(Struct, frozen=True, kw_only=True):
     allocation: int
 
 
-class Evaluation(Struct, frozen=True, kw_only=True):
+class FlagAnswer(Struct, frozen=True, kw_only=True):
     """One flag."""
 
     key: str
     value: Any
     reason: str
     variant: str
-    metadata: EvaluationMetadata
+    metadata: FlagMetadata
 
 
-class BulkEvaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AllFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All flags of a unit."""
 
-    flags: list[Evaluation]
+    flags: list[FlagAnswer]
     metadata: dict[str, int] = {}  # `left_out`: experiments beyond the first thousand
 
 
