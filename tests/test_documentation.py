@@ -11,9 +11,13 @@ from sqlalchemy import Table
 
 from app import create_app
 from app.api.schemas import (
+    AllFlags,
     ChannelRequest,
     ExposureRequest,
     FeedbackRequest,
+    FlagAnswer,
+    FlagMetadata,
+    FlagRequest,
     ItemRequest,
     PinRequest,
     QuarantineSelection,
@@ -75,6 +79,10 @@ _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
 _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
+    FlagRequest,
+    FlagAnswer,
+    FlagMetadata,
+    AllFlags,
     FeedbackRequest,
     ExposureRequest,
     QuarantineSelection,
