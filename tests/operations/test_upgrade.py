@@ -1,0 +1,111 @@
+"""What docs/operations.md says of upgrades: which migrations may run when, and that processes of before go on meanwhile."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from app.store.database import Database
+from tests.faults.load import Load, check_promises, has_database, load_on
+from tests.faults.site import LONG
+from tests.running import free_port, running_service, until
+
+ROLES = ("web", "learner", "monitor")
+ROOT = Path(__file__).parents[2]
+MIGRATIONS = sorted((ROOT / "migrations" / "versions").glob("*.py"))
+# What takes from processes of before what they use, or demands of them what they do not give.
+_BREAKS = re.compile(
+    r"\bDROP (TABLE|COLUMN|CONSTRAINT|INDEX|DEFAULT)\b|\bRENAME\b|\bALTER COLUMN \w+ (SET NOT NULL|TYPE|DROP DEFAULT)\b"
+    r"|\bADD (CONSTRAINT|CHECK|FOREIGN|UNIQUE|PRIMARY)\b|\bADD COLUMN (?:(?!\bDEFAULT\b)[^,;])*\bNOT NULL\b(?!\s+DEFAULT)",
+    re.IGNORECASE,
+)
+
+
+def git(*arguments: str) -> str:
+    """What git says of this project; nothing where there is no git, or no history."""
+    try:
+        ran = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return ran.stdout.strip()
+
+
+def versions_before() -> list[str]:
+    """The commits before each change of the schema, the newest first."""
+    changes = git("log", "--first-parent", "--format=%H", "--diff-filter=M", "--", "migrations/HEAD").split()
+    return [before for change in changes if (before := git("rev-parse", "--verify", "--quiet", f"{change}^1"))]
+
+
+def tree_of(version: str, folder: Path) -> Path:
+    """The code of another version."""
+    archive = folder / "tree.tar"
+    git("archive", f"--output={archive}", version)
+    subprocess.run(["tar", "-xf", archive, "-C", folder, "--exclude=data/*"], check=True)
+    return folder
+
+
+def migrate(code: Path, database_url: str) -> None:
+    """To the schema of a tree."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CROUPIER_")}
+    command = [sys.executable, "-m", "app.cli", "migrate"]
+    subprocess.run(command, cwd=code, env={**environment, "DATABASE_URL": database_url}, check=True)
+
+
+def empty(database_url: str) -> str:
+    """The same database without any schema."""
+    database = Database(database_url)
+    with database.transaction() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    database.close()
+    return database_url
+
+
+def no_request_failed(load: Load) -> None:
+    """Every request was answered, with success, and its decision committed, not spooled."""
+    assert load.broken == []
+    assert load.statuses.keys() == {200}
+    assert all(d.answers and d.kept == d.sent.keys() for d in load.decisions)
+    assert {answer["durability"] for d in load.decisions for answer in d.answers} == {"committed"}
+
+
+@pytest.mark.parametrize("back", range(10 if LONG else 1))
+def test_processes_of_before_work_while_the_schema_is_newer(
+    back: int, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """Migrated under load, then both versions at once, then the new one alone: no request fails, statistics stay true."""
+    before = versions_before()
+    if len(before) <= back:
+        pytest.skip("the version before is not here: this is no git clone, or a shallow one")
+    url = empty(new_database())
+    old_folder, new_folder, tree = (tmp_path / name for name in ("old", "new", "tree"))
+    for folder in (old_folder, new_folder, tree):
+        folder.mkdir()
+    code, address = tree_of(before[back], tree), f"http://127.0.0.1:{(port := free_port())}"
+    with ExitStack() as running:
+        migrate(code, url)
+        old = running.enter_context(running_service(url, old_folder, code=code))
+        new = running.enter_context(running_service(url, new_folder, roles=(), CROUPIER_PORT=str(port)))
+        # Statements of before are prepared by now, and must go on working too.
+        load = running.enter_context(load_on(old, "home", clients=4, also=[address]))
+        assert (ran := new.command("migrate")).returncode == 0, ran.stderr
+        load.wait_for(200)
+        for role in ROLES:
+            new.start(role)
+        until(lambda: has_database(new), "the new version to be up")
+        with load_on(new, "home", clients=4) as beside:
+            load.wait_for(100)
+        for role in ROLES:
+            assert old.stop(role) == 0
+        load.wait_for(100)
+        load.over.set()
+        for one in (load, beside):
+            no_request_failed(one)
+        load.decisions += beside.decisions
+        check_promises(new, load)
