@@ -90,7 +90,7 @@ class Service:
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]]
     log: Path
-    code: Path = _ROOT  # whose: this one's, or another version's
+    code: Path | str = _ROOT  # whose: this one's, or another version's
 
     def api(self, key: str | None = ADMIN_KEY) -> Api:
         """A client of it."""
@@ -133,7 +133,7 @@ def running_service(
     folder: Path,
     *,
     roles: tuple[str, ...] = ("web", "learner", "monitor"),
-    code: Path = _ROOT,
+    code: Path | str = _ROOT,
     **settings: str,
 ) -> Iterator[Service]:
     """A service with two web workers, a learner and a monitor; all are gone afterwards."""
