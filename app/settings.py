@@ -95,7 +95,8 @@ class Settings:
         None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
     )
     runbook_url: str | None = _setting(
-        None, "Where docs/runbook.md is published: alerts of default rules link to their section of it. Unset: no links."
+        None,
+        "Where docs/runbook.md is published: alerts of default rules link to their section of it. Unset: no links.",
     )
     data_window_s: int = _setting(
         3_600,

@@ -1,7 +1,7 @@
 """What a million decisions and events take: on disk, in the write-ahead log, in a dump. And what a worker takes.
 
-Run with `python -m benchmarks.storage`. docs/operations.md calculates with these figures. How busy the machine is matters
-to the seconds of dump and restore only.
+Run with `python -m benchmarks.storage`. docs/operations.md calculates with these figures. How busy the machine is
+matters to the seconds of dump and restore only.
 """
 
 import os

@@ -64,9 +64,7 @@ def announce(
     return sum(not _announce_to(pool, url, alerts) for url in urls)
 
 
-def deliver(
-    database: Database, pool: urllib3.PoolManager, now: datetime, *, runbook_url: str | None = None
-) -> None:
+def deliver(database: Database, pool: urllib3.PoolManager, now: datetime, *, runbook_url: str | None = None) -> None:
     """Sends what waits for each webhook that is due."""
     with database.transaction() as connection:
         due = alert_channels.due(connection, now)

@@ -1,6 +1,7 @@
-"""What docs/operations.md says of upgrades: when which migration may run, and that processes of before go on meanwhile."""
+"""What docs/operations.md says of upgrades: when a migration may run, and that processes of before go on meanwhile."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,14 @@ ROOT = Path(__file__).parents[2]
 MIGRATIONS = sorted((ROOT / "migrations" / "versions").glob("*.py"))
 
 
+# What takes from processes of before what they use, or demands of them what they do not give.
+_BREAKS = re.compile(
+    r"\bDROP (TABLE|COLUMN|CONSTRAINT|INDEX)\b|\bRENAME\b|\bALTER COLUMN \w+ (SET NOT NULL|TYPE|DROP DEFAULT)\b"
+    r"|\bADD COLUMN (?![^,;]*\bDEFAULT\b)[^,;]*\bNOT NULL\b",
+    re.IGNORECASE,
+)
+
+
 def git(*arguments: str) -> str:
     """What git says of this project; nothing where there is no git, or no history."""
     try:
@@ -29,9 +38,39 @@ def git(*arguments: str) -> str:
 
 
 def versions_before() -> list[str]:
-    """The commits before each change of the schema, the newest first."""
+    """The commits before each change of the schema, the newest first: those that the present one promises to go on.
+
+    Left out are commits of before a migration that needs a stop, and those whose migrations were numbered anew later.
+    """
     changes = git("log", "--first-parent", "--format=%H", "--diff-filter=M", "--", "migrations/HEAD").split()
-    return [before for change in changes if (before := git("rev-parse", "--verify", "--quiet", f"{change}^1"))]
+    before = [git("rev-parse", "--verify", "--quiet", f"{change}^1") for change in changes]
+    return [commit for commit in before if commit and goes_on(migrations_of(commit))]
+
+
+def migrations_of(version: str) -> list[str]:
+    """Names of the migrations that a commit has."""
+    return [Path(name).name for name in git("ls-tree", "--name-only", version, "migrations/versions/").split()]
+
+
+def goes_on(names: list[str]) -> bool:
+    """Whether processes that know these migrations, and no more, are promised to work with the schema of now."""
+    missing = MIGRATIONS[len(names) :]
+    is_ours = names == [path.name for path in MIGRATIONS[: len(names)]]
+    return is_ours and "stop" not in {deployment_of(path) for path in missing}
+
+
+def deployment_of(migration: Path) -> str:
+    """When it may run: the word in its docstring."""
+    (word,) = re.findall(r"^Deployment: (\w+)\.$", migration.read_text().split('"""', 2)[1], re.MULTILINE)
+    return str(word)
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda path: path.stem)
+def test_each_migration_says_when_it_may_run(migration: Path) -> None:
+    """Its docstring has one of three words; one that takes away what processes of before use is not `pre`."""
+    word = deployment_of(migration)
+    assert word in {"pre", "post", "stop"}
+    assert (word == "pre") == (not _BREAKS.search(migration.read_text().split('"""', 2)[2]))
 
 
 def tree_of(version: str, folder: Path) -> Path:
@@ -71,7 +110,7 @@ def no_request_failed(load: Load) -> None:
 def test_processes_of_before_work_while_the_schema_is_newer(
     back: int, new_database: Callable[[], str], tmp_path: Path
 ) -> None:
-    """Migrated under load, then both versions at once, then the new one alone: no request fails, statistics are true."""
+    """Migrated under load, then both versions at once, then the new one: no request fails, statistics are true."""
     before = versions_before()
     if len(before) <= back:
         pytest.skip("the version before is not here: this is no git clone, or a shallow one")

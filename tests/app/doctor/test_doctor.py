@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -42,12 +43,12 @@ def wrong(findings: Iterator[Finding] | list[Finding]) -> dict[str, str]:
     return {check: state for check, state in states(findings).items() if state != "ok"}
 
 
-def of_server(skew_s: float = 0.0, **facts: object) -> dict[str, str]:
+def of_server(skew_s: float = 0.0, **facts: Any) -> dict[str, str]:
     """What is wrong with a server that is well but for some facts."""
     return wrong(check_server(replace(SERVER, **facts), skew_s=skew_s))
 
 
-def of_contents(**facts: object) -> dict[str, str]:
+def of_contents(**facts: Any) -> dict[str, str]:
     """What is wrong with a database that is well but for some facts."""
     return wrong(check_contents(replace(CONTENTS, **facts), NOW, retention_days=30))
 
