@@ -25,6 +25,7 @@ from tests.running import Api, Service, descendants_of, running_service
 
 _DECISIONS = int(os.environ.get("STORED", "200000"))
 _BATCH = 1000
+_SINGLE = 5000
 _MILLION = 1_000_000
 
 # Of a table with all of its partitions: its rows, and its indexes. Without what PostgreSQL keeps free at the end.
@@ -63,14 +64,18 @@ def _written(database: Database, service: Service) -> dict[str, float]:
     decided, wal_decided = _sizes(database), _wal(database)
     _feed_back(api, ids)
     fed, wal_fed = _sizes(database), _wal(database)
+    for _ in range(_SINGLE):
+        api.post("/v1/recommendations", DECISION).ok()
+    single = _wal(database) - wal_fed
     api.close()
     scale = _MILLION / len(ids) / 1e6
     figures = {}
     for table in PARTITIONED:
         for part, rest in (("rows", 0), ("indexes", 1)):
             figures[f"MB by million, {table}: {part}"] = (fed[table][rest] - empty[table][rest]) * scale
-    figures["MB of WAL by million decisions"] = (wal_decided - wal) * scale
-    figures["MB of WAL by million events"] = (wal_fed - wal_decided) * scale
+    figures["MB of WAL by million decisions, 1,000 a commit"] = (wal_decided - wal) * scale
+    figures["MB of WAL by million events, 1,000 a commit"] = (wal_fed - wal_decided) * scale
+    figures["MB of WAL by million decisions, one a commit"] = single * _MILLION / _SINGLE / 1e6
     figures["MB that feedback added to decisions"] = (sum(fed["decisions"]) - sum(decided["decisions"])) * scale
     return figures
 

@@ -91,7 +91,7 @@ def _clock(skew_s: float) -> Finding:
 def _connections(server: Server) -> Finding:
     detail = f"{server.connections} of {server.most_connections} are in use"
     if server.connections > 0.8 * server.most_connections:
-        return warning("connections", detail, "Raise max_connections, or run fewer web workers (up to 10 each)")
+        return warning("connections", detail, "Raise max_connections, or run fewer web workers (up to 13 each)")
     return ok("connections", detail)
 
 
@@ -122,7 +122,7 @@ def _partitions_ahead(contents: Contents, now: datetime) -> Finding:
         return fault("partitions", "there are none", "Run `croupier migrate`")
     days = (contents.newest_day + _ONE_DAY - now) / _ONE_DAY
     detail = f"made until {contents.newest_day:%Y-%m-%d}, {max(days, 0):.0f} days ahead"
-    advice = "Start the monitor, or see its log: without partitions decisions cannot be stored"
+    advice = "Start the monitor, or see its log: without a partition for the day every decision is answered 500"
     if days < 1:
         return fault("partitions", detail, f"Run `croupier migrate` now. {advice}")
     return warning("partitions", detail, advice) if days < _FEWEST_DAYS_AHEAD else ok("partitions", detail)
