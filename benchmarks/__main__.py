@@ -13,6 +13,7 @@ from benchmarks import (
     quality,
     regret,
     serving,
+    storage,
     validity,
 )
 
@@ -28,6 +29,7 @@ _ALL = (
     catalogue.main,
     serving.main,
     growth.main,
+    storage.main,
 )
 
 

@@ -113,7 +113,7 @@ def test_processes_of_before_work_while_the_schema_is_newer(
     """Migrated under load, then both versions at once, then the new one: no request fails, statistics are true."""
     before = versions_before()
     if len(before) <= back:
-        pytest.skip("the version before is not here: this is no git clone, or a shallow one")
+        pytest.skip("the version before is not here: no git clone, a shallow one, or the newest migration needs a stop")
     url = empty(new_database())
     old_folder, new_folder, tree = (tmp_path / name for name in ("old", "new", "tree"))
     for folder in (old_folder, new_folder, tree):
