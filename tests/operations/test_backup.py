@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from app.embedded.programs import find_programs
@@ -46,6 +47,7 @@ def restored(url: str, file: Path) -> Iterator[str]:
     program("psql", "--quiet", f"--command=DROP DATABASE {name} WITH (FORCE)", of_libpq(url))
 
 
+@pytest.mark.timeout(300)  # two services one after the other, and machines that run tests are busy
 def test_a_dump_taken_under_load_is_a_whole_service(new_database: Callable[[], str], tmp_path: Path) -> None:
     """No request fails meanwhile, all that was acknowledged before is in it, and the service goes on from there."""
     before, after, file = tmp_path / "before", tmp_path / "after", tmp_path / "croupier.dump"

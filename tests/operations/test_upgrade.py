@@ -106,6 +106,7 @@ def no_request_failed(load: Load) -> None:
     assert {answer["durability"] for d in load.decisions for answer in d.answers} == {"committed"}
 
 
+@pytest.mark.timeout(300)  # two versions one after the other, and machines that run tests are busy
 @pytest.mark.parametrize("back", range(10 if LONG else 1))
 def test_processes_of_before_work_while_the_schema_is_newer(
     back: int, new_database: Callable[[], str], tmp_path: Path
