@@ -199,6 +199,12 @@ def test_each_default_rule_is_documented_with_its_severity() -> None:
     assert [key for key, rule in DEFAULT_RULES.items() if f"| `{key}` | {rule.severity} |" not in page] == []
 
 
+def test_each_default_rule_has_its_section_of_the_runbook() -> None:
+    """Whose anchor is the rule's key, which alerts link to; and no other rule has one."""
+    page = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text()
+    assert re.findall(r"^### (.*)$", page, re.MULTILINE) == sorted(DEFAULT_RULES)
+
+
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_each_field_is_documented(shape: type[msgspec.Struct]) -> None:
     """Every word that a request may hold, or an answer does, stands on the page; and every kind does."""
