@@ -18,11 +18,12 @@ from app import alerting, quarantine
 from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor as monitor_role
-from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
 from app.export import export_log, export_options
+from app.keys import ensure_key
+from app.keys.command import keys_command
 from app.loading import load_items
 from app.replay import (
     HeadlineOptions,
@@ -35,7 +36,6 @@ from app.replay import (
 from app.replay.client import Client, ServiceAway
 from app.settings import Settings
 from app.simulation.command import simulate_command
-from app.store import keys as key_store
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
 from app.store.quarantine import Filter
@@ -84,6 +84,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(evaluate)
+main.add_command(keys_command)
 main.add_command(simulate_command)
 main.add_command(units_command)
 
@@ -219,54 +220,6 @@ def db_status() -> None:
 def db_reset() -> None:
     """Deletes all of its data."""
     _embedded().reset()
-
-
-@main.group()
-def keys() -> None:
-    """API keys."""
-
-
-@keys.command("create")
-@click.option("--name", required=True, help="Who or what the key is for.")
-@click.option(
-    "--scope",
-    "scopes",
-    multiple=True,
-    type=click.Choice([str(scope) for scope in ALL_SCOPES]),
-    help="Default: every scope.",
-)
-def keys_create(name: str, scopes: tuple[str, ...]) -> None:
-    """Makes a key and prints it, this once."""
-    key = new_key()
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        add_key(connection, key, name=name, scopes=tuple(Scope(scope) for scope in scopes) or ALL_SCOPES)
-    click.echo(key)
-
-
-@keys.command("ensure")
-@click.argument("key")
-def keys_ensure(key: str) -> None:
-    """Makes sure that a key of your choice exists, with every scope."""
-    with _database(Settings.from_environment()) as database:
-        ensure_key(database, key)
-
-
-@keys.command("list")
-def keys_list() -> None:
-    """Lists keys by their prefixes."""
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        for key in key_store.every(connection):
-            state = "revoked" if key.revoked_at else "in force"
-            click.echo(f"{key.prefix:14} {state:9} {','.join(sorted(key.scopes)):28} {key.name}")
-
-
-@keys.command("revoke")
-@click.argument("prefix")
-def keys_revoke(prefix: str) -> None:
-    """Revokes a key; workers refuse it within seconds."""
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        if not key_store.revoke(connection, prefix):
-            raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
 
 
 @main.group("quarantine")

@@ -9,6 +9,7 @@
     ├── Conflict             409
     ├── PreconditionFailed   412
     ├── InputTooLarge        413
+    ├── TooManyRequests      429  the key's rate limit
     ├── Unavailable          503  the database is away
     └── ConfigurationError        settings or environment; ends a command
 
@@ -29,6 +30,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "PreconditionFailed",
+    "TooManyRequests",
     "Unavailable",
 ]
 
@@ -88,7 +90,7 @@ class NotAuthenticated(CroupierError):
 
 
 class NotPermitted(CroupierError):
-    """The API key lacks the scope for this."""
+    """The API key may not do this."""
 
     status = 403
 
@@ -115,6 +117,16 @@ class InputTooLarge(CroupierError):
     """The input is too large."""
 
     status = 413
+
+
+class TooManyRequests(CroupierError):
+    """The API key has made too many requests."""
+
+    status = 429
+
+    def __init__(self, detail: str = "", *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
 
 
 class Unavailable(CroupierError):

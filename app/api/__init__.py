@@ -14,6 +14,7 @@ from app.api import (
     feedback,
     health,
     items,
+    keys,
     metrics,
     overrides,
     problems,
@@ -51,6 +52,7 @@ _RESOURCES = (
     alert_channels,
     health,
     metrics,
+    keys,
 )
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {

@@ -13,6 +13,7 @@ from app.api.codec import encode
 from app.api.http import key_of
 from app.auth import Scope
 from app.services import Services
+from app.store.keys import KeyRecord
 from monitoring.requests import ROUTE
 
 if TYPE_CHECKING:  # these exist for type checkers only
@@ -22,10 +23,10 @@ __all__ = ["FastRoute", "FastRoutes"]
 
 
 class FastRoute(NamedTuple):
-    """A POST route: who may use it, and the function from body to answer."""
+    """A POST route: who may use it, and the function from key and body to answer; it sees to the key's experiments."""
 
     scope: Scope
-    handle: Callable[[Services, bytes], Any]
+    handle: Callable[[Services, KeyRecord, bytes], Any]
 
 
 class FastRoutes:
@@ -60,8 +61,8 @@ class FastRoutes:
             return self._otherwise(environ, start_response)
         environ[ROUTE] = environ["PATH_INFO"]
         try:
-            self._services.keys.authorise(key_of(environ), route.scope)
-            content = encode(route.handle(self._services, environ["wsgi.input"].read(length)))
+            key = self._services.keys.authorise(key_of(environ), route.scope)
+            content = encode(route.handle(self._services, key, environ["wsgi.input"].read(length)))
             status, headers = 200, [("Content-Type", "application/json")]
         except Exception as error:  # noqa: BLE001 - every error has its answer
             status, headers, content = problems.answer_to(error, environ["PATH_INFO"])

@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.codec import encode
-from app.errors import CroupierError, InputTooLarge, InvalidInput, Unavailable
+from app.errors import CroupierError, InputTooLarge, InvalidInput, TooManyRequests, Unavailable
 
 __all__ = ["Answer", "Problem", "answer_to", "install", "problem_of"]
 
@@ -47,7 +47,7 @@ def answer_to(error: Exception, path: str) -> Answer:
     if not isinstance(error, CroupierError):
         log.error("unexpected error", exc_info=error)
         error = CroupierError("Something went wrong here, not at your side. The log of the service says what.")
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooManyRequests):
         headers.append(("Retry-After", str(error.retry_after_s)))
     if error.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))

@@ -1,6 +1,6 @@
 """Experiments and their arms: the one place where a row becomes a value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,9 +64,13 @@ def find(connection: sa.Connection, key: str, *, lock: bool = False) -> Experime
     return _experiment(row) if row else None
 
 
-def listed(connection: sa.Connection, *, after: str = "", limit: int = 100) -> list[Experiment]:
-    """Experiments in the order of their keys, a page at a time."""
+def listed(
+    connection: sa.Connection, *, after: str = "", limit: int = 100, only: Collection[str] | None = None
+) -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time; `only` those with these keys (None: all)."""
     query = sa.select(experiments).where(experiments.c.key > after).order_by(experiments.c.key).limit(limit)
+    if only is not None:
+        query = query.where(experiments.c.key.in_(only))
     return [_experiment(row) for row in connection.execute(query).mappings()]
 
 

@@ -21,7 +21,7 @@ from tests.running import ADMIN_KEY, Api, Service, until
 OPEN = {"/livez", "/readyz"}
 ANYTHING = {
     "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "arm": "a", "unit": "u", "item_id": "i",
-    "entry_id": 1, "alert_id": 1, "silence_id": 1,
+    "entry_id": 1, "alert_id": 1, "silence_id": 1, "prefix": "ck_00000000",
 }  # fmt: skip
 
 
