@@ -384,7 +384,8 @@ def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[
 def _keep_house_and_alert(settings: Settings, database: Database, *, stop: threading.Event, meter: Meter) -> None:
     """Both at once: a receiver of alerts that does not answer must not hold up the house."""
     interval_s = settings.alert_interval_ms / 1000
-    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=settings.alertmanagers, stop=stop)
+    urls, guard = settings.alertmanagers, settings.outgoing_guard
+    alert = partial(alerting.run, interval_s=interval_s, alertmanagers=urls, guard=guard, stop=stop)
     watcher = threading.Thread(target=alert, args=(database,), name="alerts")
     watcher.start()
     interval_s, days = settings.monitor_interval_ms / 1000, settings.retention_days

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from app.auth import KeyRing
 from app.errors import Unavailable
-from app.recommenders import PythonFunctions
+from app.recommenders import ModelServers, PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
@@ -126,7 +126,8 @@ class Services:
         database = Database(database_url, name="croupier-web")
         health = Health()
         functions = PythonFunctions.from_setting(settings.python_recommenders)
-        allocations = Allocations(database, health, functions=functions, aside=aside)
+        servers = ModelServers(settings.outgoing_guard)
+        allocations = Allocations(database, health, functions=functions, servers=servers, aside=aside)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
         decisions = DecisionWriter(shard=shard)
         feedback, exposures = FeedbackWriter(shard=shard), ExposureWriter(shard=shard)

@@ -25,6 +25,7 @@ from app.api import (
     silences,
     units,
 )
+from app.api.cors import Cors
 from app.api.fast import FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -74,4 +75,5 @@ def install(app: Flask, services: Services) -> None:
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
     fast = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)
-    app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]
+    origins = services.settings.cors
+    app.wsgi_app = services.telemetry.watch(Cors(fast, origins) if origins else fast)  # type: ignore[assignment, method-assign]
