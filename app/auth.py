@@ -113,11 +113,10 @@ class KeyRing:
         record = self._records.get(prefix_of(key))
         if record is None:
             return None
-        digest, now = digest_of(key), datetime.now(UTC)
-        if not hmac.compare_digest(record.digest, digest) and not _is_previous(record, digest, now):
+        digest = digest_of(key)
+        if not hmac.compare_digest(record.digest, digest) and not _is_previous(record, digest):
             return None
-        dead = record.revoked_at is not None or (record.expires_at is not None and record.expires_at <= now)
-        return None if dead else record
+        return None if record.revoked_at is not None or _is_over(record.expires_at) else record
 
     def _take(self, record: KeyRecord, rate_per_s: float) -> None:
         wait_s = self._bucket(record, rate_per_s).take(time.monotonic())
@@ -165,8 +164,12 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _is_previous(record: KeyRecord, digest: bytes, now: datetime) -> bool:
+def _is_previous(record: KeyRecord, digest: bytes) -> bool:
     """Whether it is the secret before the last rotation, while that still works."""
-    if record.previous_digest is None or record.previous_until is None or record.previous_until <= now:
+    if record.previous_digest is None or _is_over(record.previous_until):
         return False
     return hmac.compare_digest(record.previous_digest, digest)
+
+
+def _is_over(end: datetime | None) -> bool:
+    return end is not None and end <= datetime.now(UTC)
