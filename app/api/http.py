@@ -38,9 +38,9 @@ _OF_ONE = "/v1/experiments/<key>"
 
 
 class Names(Enum):
-    """Where a view, whose path names no experiment, has the one from that it is about.
+    """How a view whose path is not below an experiment's knows which experiment a request is about.
 
-    Keys that are for some experiments only may not use a view that does not say so.
+    A key that is for some experiments only may not use a view that does not know.
     """
 
     NOWHERE = "nowhere"
