@@ -1,7 +1,7 @@
 """Changes of experiments: each one transaction, with its audit entry, its arms and a fresh allocation."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -43,10 +43,10 @@ def get(database: Database, key: str) -> Experiment:
         return _existing(store.find(connection, key), key)
 
 
-def listed(database: Database, *, after: str, limit: int) -> list[Experiment]:
-    """Experiments in the order of their keys, a page at a time."""
+def listed(database: Database, *, after: str, limit: int, only: Collection[str] | None = None) -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time; `only` those with these keys (None: all)."""
     with database.transaction() as connection:
-        return store.listed(connection, after=after, limit=limit)
+        return store.listed(connection, after=after, limit=limit, only=only)
 
 
 def put(
