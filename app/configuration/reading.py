@@ -76,14 +76,13 @@ def read_files(paths: Sequence[Path]) -> Wanted:
 
 def _declared(source: Source) -> tuple[list[tuple[Name, Declared]], list[Fault]]:
     """The parts of a document, and what is wrong with it."""
-    if source.faults:
-        return [], [source.told(fault) for fault in source.faults]
+    faults = {fault.pointer: fault for fault in source.faults}
     try:
-        document: Document = decoded(source.value, Document)
+        document: Document = decoded({} if source.value is None else source.value, Document)
     except InvalidInput as error:
-        return [], [source.told(fault) for fault in error.faults]
+        document, faults = Document(), {fault.pointer: fault for fault in error.faults} | faults
     named = ((name, Declared(value=value, source=source, pointer=at)) for name, value, at in _parts(document))
-    return list(named), []
+    return list(named), [source.told(fault) for fault in faults.values()]
 
 
 def _parts(document: Document) -> Iterator[tuple[Name, Part, str]]:
