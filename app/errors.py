@@ -9,6 +9,7 @@
     ├── Conflict             409
     ├── PreconditionFailed   412
     ├── InputTooLarge        413
+    ├── TooManyAttempts      429
     ├── Unavailable          503  the database is away
     └── ConfigurationError        settings or environment; ends a command
 
@@ -29,6 +30,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "PreconditionFailed",
+    "TooManyAttempts",
     "Unavailable",
 ]
 
@@ -115,6 +117,12 @@ class InputTooLarge(CroupierError):
     """The input is too large."""
 
     status = 413
+
+
+class TooManyAttempts(CroupierError):
+    """Too many attempts."""
+
+    status = 429
 
 
 class Unavailable(CroupierError):
