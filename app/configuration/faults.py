@@ -23,6 +23,8 @@ def decoded(value: Any, type_: Any) -> Any:  # noqa: ANN401 - JSON in, a value o
         return decode(msgspec.json.encode(value), type_)
     except InvalidInput as error:
         raise InvalidInput(*(list(_of_parts(value, type_)) or error.faults)) from error
+    except TypeError as error:
+        raise InvalidInput.at("#", f"JSON could not say this: {error}") from error
 
 
 def refusal(faults: Sequence[Fault]) -> InvalidInput:

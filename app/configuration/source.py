@@ -56,13 +56,15 @@ def read_sources(path: Path) -> Iterator[Source]:
 
 
 def _source(file: str, loader: Loader, root: yaml.Node) -> Source:
-    places = list(_places(root, "#"))
     lines: dict[str, int] = {}
     faults = []
-    for pointer, node in places:
+    for pointer, node in _places(root, "#"):
         if pointer in lines:
             faults.append(Fault(pointer, f"stands here twice, first in line {lines[pointer]}"))
         lines[pointer] = node.start_mark.line + 1
+    faults += [
+        Fault(pointer, f"YAML takes {word} for no text; put it in quotes") for pointer, word in _odd_keys(root, "#")
+    ]
     value = loader.construct_document(root)
     faults += [Fault(pointer, f"{number} is not a finite number") for pointer, number in _odd_numbers(value, "#")]
     return Source(file=file, value=value, lines=lines, faults=tuple(faults))
@@ -81,6 +83,19 @@ def _places(node: yaml.Node, pointer: str) -> Iterator[tuple[str, yaml.Node]]:
         for index, element in enumerate(node.value):
             yield f"{pointer}/{index}", element
             yield from _places(element, f"{pointer}/{index}")
+
+
+def _odd_keys(root: yaml.Node, pointer: str) -> Iterator[tuple[str, str]]:
+    """Keys as `on` and `null`, which JSON cannot have, and nobody means."""
+    if isinstance(root, yaml.MappingNode):
+        for key, member in root.value:
+            inside = f"{pointer}/{escaped(str(key.value))}"
+            if key.tag.endswith((":bool", ":null")):
+                yield inside, key.value
+            yield from _odd_keys(member, inside)
+    elif isinstance(root, yaml.SequenceNode):
+        for index, element in enumerate(root.value):
+            yield from _odd_keys(element, f"{pointer}/{index}")
 
 
 def _odd_numbers(value: Any, pointer: str) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - YAML

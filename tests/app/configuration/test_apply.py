@@ -16,7 +16,7 @@ from app.avatars import AvatarRequest, operating
 from app.specification import Specification
 from app.store.database import Connection, Database
 from monitoring.alert_rules import Absence
-from tests.app.building import query
+from tests.app.building import query, specification
 from tests.app.configuration.files import SECRETS, SHOP, croupier, written
 
 _EVERYTHING = "SELECT count(*) FROM audit_log"
@@ -101,6 +101,36 @@ def test_every_fault_is_told_with_its_file_line_and_pointer(database: Database, 
     }
     assert len(told) == 8
     assert count(database) == 0
+
+
+def test_what_yaml_takes_for_no_text_is_refused_where_it_stands(database: Database, tmp_path: Path) -> None:
+    """A key as `on` is a boolean to YAML, and a set is nothing that JSON has."""
+    file = written(tmp_path, "experiments:\n  on: {arms: [{key: a}]}\n")
+    assert f"{file}:2: #/experiments/on: YAML takes on for no text; put it in quotes" in croupier(
+        database, "apply", file
+    ).output.removeprefix("Error: ")
+    file = written(tmp_path, "experiments: !!binary aGVsbG8=\nalert_rules: !!set {a, b}\n")
+    refused = croupier(database, "apply", file)
+    assert refused.exit_code == 1
+    assert "JSON could not say this" in refused.output or "Expected `object`" in refused.output
+
+
+def test_an_experiment_that_somebody_else_makes_meanwhile_is_not_written_over(
+    database: Database, tmp_path: Path
+) -> None:
+    """The diff said that it would be made, so nothing is written."""
+    file = written(tmp_path, SHOP)
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as connection:
+            experiments.put_on(connection, "shop", specification("x"), state="running", if_match=None, actor="other")
+            applying = pool.submit(croupier, database, "apply", file)
+            sleep(0.3)
+            assert not applying.done()
+        refused = applying.result()
+    assert refused.exit_code == 1
+    assert "experiment shop was made by somebody else just now; run this again" in refused.output
+    assert experiments.get(database, "shop").specification == specification("x")
+    assert count(database) == 1
 
 
 def test_numbers_that_json_does_not_have_are_refused(database: Database, tmp_path: Path) -> None:
