@@ -62,7 +62,7 @@ def test_the_map_has_every_page() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs pip install 'croupier[docs]'")
 def test_the_site_builds_and_needs_no_other_site(tmp_path: Path) -> None:
     """Strictly: without a warning; and no page loads a script, a style or a font from elsewhere."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
     assert built.returncode == 0, built.stdout + built.stderr
     loads = re.compile(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?(?:https?:)?//|<link[^>]*\shref=[\"']?(?:https?:)?//")
