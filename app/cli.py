@@ -22,6 +22,7 @@ from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.batch.command import batch_options, measure
 from app.configuration.command import apply_command, export_config_command
 from app.console.command import operators_group
+from app.doctor.command import doctor_command
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -93,6 +94,7 @@ def _open_database() -> AbstractContextManager[Database]:
 main.add_command(alerts_group(_open_database))
 main.add_command(apply_command)
 main.add_command(operators_group(_open_database))
+main.add_command(doctor_command)
 main.add_command(evaluate)
 main.add_command(export_config_command)
 main.add_command(simulate_command)
