@@ -19,6 +19,7 @@ from app import learner as learner_role
 from app import monitor_process, quarantine
 from app.alerting.command import alerts_group
 from app.batch.command import batch_options, measure
+from app.configuration.command import apply_command, export_config_command
 from app.console.command import operators_group
 from app.doctor.command import doctor_command
 from app.embedded import EmbeddedPostgres
@@ -91,10 +92,12 @@ def _open_database() -> AbstractContextManager[Database]:
 
 
 main.add_command(alerts_group(_open_database))
+main.add_command(apply_command)
 main.add_command(operators_group(_open_database))
 main.add_command(doctor_command)
 main.add_command(evaluate)
 main.add_command(keys_command)
+main.add_command(export_config_command)
 main.add_command(simulate_command)
 main.add_command(units_command)
 

@@ -18,7 +18,7 @@ from app.store import experiments as store
 from app.store.database import Database
 from app.store.experiments import ArmRecord, Experiment
 
-__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put"]
+__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put", "put_on"]
 
 Action = Literal["start", "pause", "resume", "stop"]
 
@@ -66,16 +66,29 @@ def put(
         InvalidInput: the specification contradicts itself.
         PreconditionFailed: the version is not `if_match`.
     """
-    check(specification)
     with database.transaction() as connection:
-        created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
-        if not created:
-            experiment = store.find(connection, key, lock=True)
-            if experiment is None:  # only with If-Match, which is not for making new ones
-                raise PreconditionFailed(f"There is no experiment {key!r} to match")
-            _refuse_stale(experiment, if_match)
-            _replace(connection, experiment, specification, actor=actor)
-        return _existing(store.find(connection, key), key), created
+        return put_on(connection, key, specification, state=state, if_match=if_match, actor=actor)
+
+
+def put_on(
+    connection: sa.Connection,
+    key: str,
+    specification: Specification,
+    *,
+    state: State,
+    if_match: int | None,
+    actor: str,
+) -> tuple[Experiment, bool]:
+    """The same, within a transaction of the caller's; where it raises, nothing of this experiment is written."""
+    check(specification)
+    created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
+    if not created:
+        experiment = store.find(connection, key, lock=True)
+        if experiment is None:  # only with If-Match, which is not for making new ones
+            raise PreconditionFailed(f"There is no experiment {key!r} to match")
+        _refuse_stale(experiment, if_match)
+        _replace(connection, experiment, specification, actor=actor)
+    return _existing(store.find(connection, key), key), created
 
 
 def create(database: Database, key: str, specification: Specification, *, state: State, actor: str) -> Experiment:

@@ -16,7 +16,7 @@ from app.errors import ConfigurationError
 from app.outgoing import Guard, guard_of
 from monitoring.tracing import SAMPLERS, SamplerName
 
-__all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "variable_of"]
+__all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "value_of", "variable_of"]
 
 PREFIX = "CROUPIER_"
 FILE = "_FILE"
@@ -187,7 +187,7 @@ class Settings:
             try:
                 if f.name in options:
                     _check(f.metadata, options[f.name])
-                elif (text := _text(environment, variable)) != "":
+                elif (text := value_of(environment, variable)) != "":
                     values[f.name] = _check(f.metadata, f.metadata["read"](text))
             except ValueError as error:
                 where = f"{variable}={options[f.name]!r}" if f.name in options else _where(environment, variable)
@@ -225,8 +225,8 @@ def variable_of(setting: Any) -> str:  # noqa: ANN401 - a dataclasses.Field, whi
     return str(setting.metadata["variable"] or PREFIX + setting.name.upper())
 
 
-def _text(environment: Mapping[str, str], variable: str) -> str:
-    """What the environment says of a setting, or the file that it names; empty when neither does.
+def value_of(environment: Mapping[str, str], variable: str) -> str:
+    """What the environment says of a variable, or the file that `<variable>_FILE` names; empty when neither does.
 
     Raises:
         ValueError: the file cannot be read or is empty, or both are there.

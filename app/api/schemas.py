@@ -20,6 +20,8 @@ __all__ = [
     "BulkExposures",
     "BulkFeedback",
     "ChannelRequest",
+    "ChannelSecret",
+    "ChannelUrl",
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
@@ -45,6 +47,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=256)]
 # Far from where the square, or the sum of many squares, would overflow in the statistics.
 Finite = Annotated[float, Meta(ge=-1e100, le=1e100)]
 Moment = Annotated[datetime, Meta(tz=True)]
+ChannelUrl = Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\s/]")]
+ChannelSecret = Annotated[str, Meta(min_length=16, max_length=256)]
 
 
 class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,8 +170,8 @@ class SilenceRequest(_Body, frozen=True, kw_only=True):
 class ChannelRequest(_Body, frozen=True, kw_only=True):
     """`PUT /v1/alert-channels/{key}`."""
 
-    url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\s/]")]
-    secret: Annotated[str, Meta(min_length=16, max_length=256)]
+    url: ChannelUrl
+    secret: ChannelSecret
 
 
 class KeyRequest(_Body, frozen=True, kw_only=True):
