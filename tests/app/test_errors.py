@@ -18,11 +18,12 @@ TREE = {
     "MalformedInput": (400, "malformed-input", "The input is not JSON"),
     "TargetingKeyMissing": (400, "targeting-key-missing", "The context does not say who is served"),
     "NotAuthenticated": (401, "not-authenticated", "No valid API key was given"),
-    "NotPermitted": (403, "not-permitted", "The API key lacks the scope for this"),
+    "NotPermitted": (403, "not-permitted", "The API key may not do this"),
     "NotFound": (404, "not-found", "There is no such thing"),
     "Conflict": (409, "conflict", "The request contradicts the present state"),
     "PreconditionFailed": (412, "precondition-failed", "The experiment has changed since it was read"),
     "InputTooLarge": (413, "input-too-large", "The input is too large"),
+    "TooManyRequests": (429, "too-many-requests", "There were too many requests"),
     "Unavailable": (503, "unavailable", "The database did not answer in time"),
     "ConfigurationError": (500, "configuration-error", "Settings or environment do not allow this"),
 }
