@@ -10,6 +10,7 @@ from app.api import (
     avatars,
     data,
     decisions,
+    documents,
     evaluations,
     experiments,
     exposures,
@@ -59,6 +60,7 @@ _RESOURCES = (
     alert_channels,
     health,
     metrics,
+    documents,
 )
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
@@ -79,5 +81,6 @@ def install(app: Flask, services: Services) -> None:
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
+    documents.install(app)
     fast = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)
     app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response
 from msgspec import Raw
 
-from app.api.codec import decode, decode_shape
+from app.api.answers import EventAnswers
+from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
-from app.api.http import body, reply, requires, services
+from app.api.http import json_body, reply, requires, services
 from app.api.ids import check_id
-from app.api.schemas import BulkExposures, EventAnswer, ExposureRequest
+from app.api.operations import describes
+from app.api.schemas import BulkExposures, EventAnswer, ExposureRequest, ExposureRequests
 from app.auth import Scope
 from app.ids import time_of
 from app.services import Services
@@ -22,15 +24,16 @@ blueprint = Blueprint("exposures", __name__)
 
 @blueprint.post("/v1/exposures")
 @requires(Scope.REWARD)
+@describes((EventAnswer, EventAnswers), takes=(ExposureRequest, ExposureRequests))
 def post_exposures() -> Response:
     """One confirmation, or many."""
-    return reply(take_exposures(services(), body()))
+    return reply(take_exposures(services(), json_body()))
 
 
 def take_exposures(services: Services, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
     """Records confirmed exposures; returns once they are safe."""
     if "exposures" in decode_shape(data, dict[str, Raw]):
-        bodies = decode_shape(data, BulkExposures).exposures
+        bodies = decode_parts(data, BulkExposures, "exposures").exposures
         return take_many(services.exposures, bodies, lambda one: _event_of(services, one), services.telemetry.meter)
     return take_one(services.exposures, _event_of(services, data), services.telemetry.meter)
 

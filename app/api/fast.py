@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.api import problems
 from app.api.codec import encode
-from app.api.http import key_of
+from app.api.http import is_json, key_of
 from app.auth import Scope
 from app.services import Services
 from monitoring.requests import ROUTE
@@ -55,7 +55,7 @@ class FastRoutes:
         """One request."""
         route = self._routes.get(environ["PATH_INFO"])
         length = _length_of(environ)
-        usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
+        usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING") and _says_json(environ)
         if route is None or not usual or not 0 <= length <= self._largest_body:
             return self._otherwise(environ, start_response)
         environ[ROUTE] = environ["PATH_INFO"]
@@ -68,6 +68,11 @@ class FastRoutes:
         headers.append(("Content-Length", str(len(content))))
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return (content,)
+
+
+def _says_json(environ: "WSGIEnvironment") -> bool:
+    content_type = environ.get("CONTENT_TYPE", "")
+    return content_type == "application/json" or is_json(content_type)
 
 
 def _length_of(environ: "WSGIEnvironment") -> int:

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response
 from msgspec import Raw
 
-from app.api.codec import decode, decode_shape
+from app.api.answers import EventAnswers
+from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
-from app.api.http import body, reply, requires, services
+from app.api.http import json_body, reply, requires, services
 from app.api.ids import check_id
-from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest
+from app.api.operations import describes
+from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest, FeedbackRequests
 from app.auth import Scope
 from app.errors import InvalidInput
 from app.ids import time_of
@@ -26,15 +28,16 @@ _SMALLEST = 1e-100
 
 @blueprint.post("/v1/feedback")
 @requires(Scope.REWARD)
+@describes((EventAnswer, EventAnswers), takes=(FeedbackRequest, FeedbackRequests))
 def post_feedback() -> Response:
     """One event, or many."""
-    return reply(take_feedback(services(), body()))
+    return reply(take_feedback(services(), json_body()))
 
 
 def take_feedback(services: Services, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
     """Records feedback; returns once it is safe."""
     if "events" in decode_shape(data, dict[str, Raw]):
-        bodies = decode_shape(data, BulkFeedback).events
+        bodies = decode_parts(data, BulkFeedback, "events").events
         return take_many(services.feedback, bodies, lambda one: _event_of(services, one), services.telemetry.meter)
     return take_one(services.feedback, _event_of(services, data), services.telemetry.meter)
 

@@ -7,7 +7,7 @@ from flask import Response, current_app, request
 
 from app.api.codec import decode, encode
 from app.auth import Scope
-from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted
+from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted, UnsupportedMedia
 from app.services import Services
 from monitoring.requests import ROUTE
 
@@ -15,6 +15,8 @@ __all__ = [
     "actor",
     "authorise",
     "body",
+    "is_json",
+    "json_body",
     "key_of",
     "open_to_all",
     "read",
@@ -28,6 +30,7 @@ T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Response])
 
 _EXTENSION = "croupier"
+_JSON = {"application/json", "application/x-www-form-urlencoded", ""}
 
 
 def services() -> Services:
@@ -85,11 +88,31 @@ def read(type_: type[T]) -> T:
     """The request's body as a value of `type_`.
 
     Raises:
+        UnsupportedMedia: it says that it is something else.
         MalformedInput: it is not JSON.
         InvalidInput: it has another shape, or holds what cannot be stored.
         InputTooLarge: it is over the limit.
     """
-    return decode(body(), type_)
+    return decode(json_body(), type_)
+
+
+def json_body() -> bytes:
+    """The request's body, which says of itself that it is JSON, or nothing.
+
+    Raises:
+        UnsupportedMedia: it says that it is something else.
+        InputTooLarge: it is over the limit.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    if not is_json(content_type):
+        raise UnsupportedMedia(f"Content-Type is {content_type!r}; send JSON, with Content-Type: application/json")
+    return body()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type is JSON's, or says nothing: `curl -d` calls everything a form unless it is told."""
+    media = content_type.partition(";")[0].strip().lower()
+    return media in _JSON or (media.startswith("application/") and media.endswith("+json"))
 
 
 def body() -> bytes:

@@ -10,11 +10,13 @@ from uuid import UUID
 import msgspec
 from flask import Blueprint, Response
 
-from app.api.codec import decode, decode_shape
-from app.api.http import body, reply, requires, services
+from app.api.answers import RecommendationAnswers
+from app.api.codec import decode, decode_parts
+from app.api.http import json_body, reply, requires, services
 from app.api.ids import check_id
+from app.api.operations import describes
 from app.api.problems import Problem, problem_of
-from app.api.schemas import BatchRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import BatchRequest, RecommendationAnswer, RecommendationRequest, RecommendationRequests
 from app.auth import Scope
 from app.errors import Conflict, CroupierError
 from app.ids import new_id
@@ -43,16 +45,18 @@ class _Asked(NamedTuple):
 
 @blueprint.post("/v1/recommendations")
 @requires(Scope.DECIDE)
+@describes(RecommendationAnswer, takes=RecommendationRequest, refusals=(404, 409))
 def post_recommendation() -> Response:
     """One decision."""
-    return reply(recommend(services(), body()))
+    return reply(recommend(services(), json_body()))
 
 
 @blueprint.post(_BATCH_PATH)
 @requires(Scope.DECIDE)
+@describes(RecommendationAnswers, takes=RecommendationRequests)
 def post_recommendations() -> Response:
     """Many decisions."""
-    return reply(recommend_batch(services(), body()))
+    return reply(recommend_batch(services(), json_body()))
 
 
 def recommend(services: Services, data: bytes) -> RecommendationAnswer:
@@ -66,7 +70,7 @@ def recommend_batch(services: Services, data: bytes) -> dict[str, list[Recommend
     """The same for many requests; what is wrong with one is its result, and the others are decided."""
     results: dict[int, RecommendationAnswer | Problem] = {}
     asked: dict[int, _Asked] = {}
-    for index, part in enumerate(decode_shape(data, BatchRequest).requests):
+    for index, part in enumerate(decode_parts(data, BatchRequest, "requests").requests):
         try:
             asked[index] = _asked(services, part)
         except CroupierError as error:
