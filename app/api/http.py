@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask import Response, current_app, request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
 from app.api.codec import decode, encode
 from app.auth import Scope
-from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted, UnsupportedMedia
+from app.errors import InputTooLarge, InvalidInput, MalformedInput, NotFound, NotPermitted, UnsupportedMedia
 from app.services import Services
 from monitoring.requests import ROUTE
 
@@ -121,7 +122,10 @@ def body() -> bytes:
     Raises:
         InputTooLarge: it is over the limit.
     """
-    data = request.get_data(cache=False)
+    try:
+        data = request.get_data(cache=False)
+    except ParseException as error:
+        raise MalformedInput.at("#", f"The body's chunks cannot be read: {error}") from error
     # Werkzeug refuses a length over the limit, but cuts a body without a length (chunked) there and says nothing.
     if len(data) == request.max_content_length and request.environ["wsgi.input"].read(1):
         raise InputTooLarge("The body is larger than 1 MiB; send it in parts")

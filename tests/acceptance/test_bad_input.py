@@ -15,7 +15,7 @@ from tests.acceptance.talking import TWO_ARMS, decide, fresh_id, id_at, problem,
 from tests.running import Api, Service
 
 DECIDE, FEEDBACK, ITEMS = "/v1/recommendations", "/v1/feedback", "/v1/items"
-NEW = "/v1/experiments/bad-new"
+NEW, RULE = "/v1/experiments/bad-new", "/v1/alert-rules/bad"
 MIB = 1024 * 1024
 
 
