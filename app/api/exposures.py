@@ -10,6 +10,7 @@ from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
 from app.api.http import json_body, reply, requires, services
 from app.api.ids import check_id
+from app.api.moments import in_utc
 from app.api.operations import describes
 from app.api.schemas import BulkExposures, EventAnswer, ExposureRequest, ExposureRequests
 from app.auth import Scope
@@ -44,4 +45,4 @@ def _event_of(services: Services, data: bytes | Raw) -> ExposureEvent:
     check_id(event.decision_id, services, now)
     if event.occurred_at is not None:
         check_moment(event.occurred_at, time_of(event.decision_id), now)
-    return ExposureEvent(decision_id=event.decision_id, occurred_at=event.occurred_at or now)
+    return ExposureEvent(decision_id=event.decision_id, occurred_at=in_utc(event.occurred_at or now))

@@ -10,6 +10,7 @@ from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
 from app.api.http import json_body, reply, requires, services
 from app.api.ids import check_id
+from app.api.moments import in_utc
 from app.api.operations import describes
 from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest, FeedbackRequests
 from app.auth import Scope
@@ -57,5 +58,5 @@ def _event_of(services: Services, data: bytes | Raw) -> FeedbackEvent:
         value=event.value,
         item_id=event.item_id,
         position=event.position,
-        occurred_at=event.occurred_at or now,
+        occurred_at=in_utc(event.occurred_at or now),
     )

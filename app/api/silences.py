@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from app import alerts
 from app.api.answers import Silence, SilencesPage
 from app.api.http import actor, read, reply, requires, services
+from app.api.moments import in_utc
 from app.api.operations import before, describes, limit
 from app.api.query import LARGEST_ID, whole
 from app.api.schemas import SilenceRequest
@@ -34,7 +35,7 @@ def list_silences() -> Response:
 def add_silence() -> Response:
     """Begins a silence, now or later."""
     wanted = read(SilenceRequest)
-    period = (wanted.starts_at or datetime.now(UTC), wanted.ends_at)
+    period = (in_utc(wanted.starts_at or datetime.now(UTC)), in_utc(wanted.ends_at))
     database = services().database
     made = alerts.silence(database, wanted.labels, period=period, comment=wanted.comment, actor=actor())
     return reply(made, 201)

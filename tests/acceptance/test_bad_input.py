@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from app.ids import time_of
 from app.store.database import Database
 from tests.acceptance.talking import TWO_ARMS, decide, fresh_id, id_at, problem, written
 from tests.running import Api, Service
@@ -516,9 +517,7 @@ def test_a_body_that_says_it_is_no_json_is_refused(
         ("PUT", NEW, b'{"arms":[{"key":"a","key":"b"}]}'),
     ],
 )
-def test_a_member_that_occurs_twice_is_refused(
-    method: str, path: str, raw: bytes, api: Api, stored: Database
-) -> None:
+def test_a_member_that_occurs_twice_is_refused(method: str, path: str, raw: bytes, api: Api, stored: Database) -> None:
     """Which of the two was meant nobody can know; nothing is taken."""
     before = written(stored)
     assert "twice" in problem(api.call(method, path, raw=raw), 422, "#")["detail"]
@@ -529,7 +528,7 @@ def test_a_member_that_occurs_twice_is_refused(
 def test_a_member_that_occurs_twice_in_one_event_of_many_is_that_events_fault(api: Api) -> None:
     """The others are taken."""
     one = f'{{"decision_id":"{fresh_id()}","value":1'.encode()
-    answer = api.call("POST", FEEDBACK, raw=b'{"events":[' + one + b'},' + one + b',"value":0}]}').ok()
+    answer = api.call("POST", FEEDBACK, raw=b'{"events":[' + one + b"}," + one + b',"value":0}]}').ok()
     assert [result["status"] for result in answer["results"]] == ["unmatched", "rejected"]
 
 
@@ -560,6 +559,20 @@ def test_the_instance_of_a_problem_is_a_uri_reference(api: Api) -> None:
 def test_a_feature_too_small_for_the_database_is_taken(api: Api) -> None:
     """The smallest numbers that JSON can carry are not stumbled over."""
     api.put(ITEMS, {"items": [{"item_id": "tiny", "features": [1e-46, 1e-320, 1.0], "popularity": 1e-320}]}).ok()
+
+
+@pytest.mark.parametrize("offset", ["+17:29", "-23:59"])
+@pytest.mark.parametrize("day", ["2026-11-24", "0001-01-01", "9999-12-31"])
+def test_any_moment_with_any_offset_can_be_asked_for(day: str, offset: str, api: Api, decision: str) -> None:
+    """Offsets that PostgreSQL does not know, and years that others do not."""
+    moment = f"{day}T23:59:59{offset.replace('+', '%2B')}"
+    for path in ("arms", "history", "drift", "data-quality", "metrics"):
+        api.get(f"/v1/experiments/bad-running/{path}?since={moment}").ok()
+    api.post("/v1/silences", {"labels": {"a": "b"}, "ends_at": "9999-12-31T23:59:59-14:00"}).ok()
+    api.get("/v1/silences").ok()
+    made_at = time_of(UUID(decision)).astimezone(timezone(timedelta(hours=17, minutes=29)))
+    event = {"decision_id": decision, "value": 1, "occurred_at": made_at.isoformat(), "event_id": day + offset}
+    assert api.post(FEEDBACK, event).ok()["status"] == "accepted"
 
 
 def test_the_service_is_healthy_after_all_that(service: Service, api: Api) -> None:
