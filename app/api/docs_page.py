@@ -119,8 +119,8 @@ def _curl(document: Json, path: str, method: str, operation: Json) -> str:
     content = operation.get("requestBody", {}).get("content", {})
     if _JSON in content:
         example = json.dumps(_example(document, content[_JSON]["schema"], 0))
-        words.append(f"-H 'Content-Type: {_JSON}' -d '{example}'")
-    return " ".join(word for word in words if word)
+        words += [f"-H 'Content-Type: {_JSON}'", f"-d '{example}'"]
+    return " \\\n  ".join((" ".join(word for word in words[:3] if word), *words[3:]))
 
 
 def _example(document: Json, schema: Json, depth: int) -> Any:  # noqa: ANN401 - JSON

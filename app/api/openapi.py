@@ -33,7 +33,7 @@ _KINDS: Final[Mapping[str, Json]] = {
 }
 _ABOUT: Final = (
     "Deals recommender variants, learns from feedback, and shows how they do. Errors are problems (RFC 9457). "
-    "Keys have scopes, which stand at each operation; `admin` does not include the others."
+    "Keys have scopes, which stand at each operation; admin does not include the others."
 )
 
 
