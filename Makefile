@@ -35,7 +35,7 @@ format: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up
+.venv/installed: requirements-dev.lock pyproject.toml scripts/set-up $(shell find app/console/frontend -maxdepth 2 \( -name "package*.json" -o -path "*/src/*.js" \))
 	sh scripts/set-up "$(PYTHON)"
 
 # Needs uv (`pip install uv`). Versions and hashes only: the registry is the installer's business.
@@ -48,4 +48,4 @@ lock:
 		--constraint requirements-dev.lock - --no-annotate --output-file requirements-build.lock
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build app/console/static/build app/console/frontend/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -3,6 +3,8 @@
 from flask import Flask
 
 from app import api
+from app.console import create_console
+from app.mounting import Mounted
 from app.services import Services
 
 __all__ = ["create_app"]
@@ -13,5 +15,7 @@ def create_app(services: Services) -> Flask:
     app = Flask("croupier", static_folder=None)
     app.url_map.strict_slashes = False
     app.extensions["croupier"] = services
-    api.install(app, services)
+    console = create_console(services)
+    app.wsgi_app = Mounted(app.wsgi_app, {"/console": console})  # type: ignore[method-assign]
+    api.install(app, services)  # its fast routes come first
     return app

@@ -20,6 +20,7 @@ from app import monitor_process, quarantine
 from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.batch.command import batch_options, measure
+from app.console.command import operators_group
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -89,6 +90,7 @@ def _open_database() -> AbstractContextManager[Database]:
 
 
 main.add_command(alerts_group(_open_database))
+main.add_command(operators_group(_open_database))
 main.add_command(evaluate)
 main.add_command(simulate_command)
 main.add_command(units_command)
@@ -124,7 +126,8 @@ def demo(rate: float, **options: Any) -> None:  # noqa: ANN401 - click's options
     settings = demonstration.with_key(Settings.from_environment(**options))
     configure("warning", role="supervisor")
     stop = _stop_signal()
-    with _everything(settings, stop) as run:
+    prepare = partial(demonstration.add_operator, settings)
+    with _everything(settings, stop, prepare) as run:
         service = threading.Thread(target=run, name="service")
         service.start()
         try:
@@ -443,12 +446,15 @@ def _stop_signal() -> threading.Event:
 
 
 @contextmanager
-def _everything(settings: Settings, stop: threading.Event) -> Iterator[Callable[[], None]]:
-    """A migrated database and a supervisor; what it yields runs the roles until `stop`."""
+def _everything(
+    settings: Settings, stop: threading.Event, prepare: Callable[[Database], None] = lambda _: None
+) -> Iterator[Callable[[], None]]:
+    """A migrated and prepared database, and a supervisor; what it yields runs the roles until `stop`."""
     check_port_free(settings.host, settings.port)
     with _database_url(settings, stop_after=True) as url:
         database = Database(url)
         _prepare(database, settings)
+        prepare(database)
         database.close()
         environment = {**settings.as_environment(), "DATABASE_URL": url}
         yield lambda: Supervisor(environment).run(stop)

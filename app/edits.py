@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from app.errors import Conflict, InvalidInput, NotFound
 from app.specification import Arm, ArmState, Override, Specification, same
 
-__all__ = ["add_arm", "change_arm", "pin", "unpin"]
+__all__ = ["add_arm", "change_arm", "pin", "ship", "unpin"]
 
 
 def add_arm(specification: Specification, arm: Arm, ever: Mapping[str, Arm]) -> Specification:
@@ -51,6 +51,25 @@ def change_arm(specification: Specification, key: str, changed: Callable[[Arm], 
     if new.state not in ("active", old.state):
         _refuse_to_lose(specification, old, new.state)
     return replace(specification, arms=tuple({**present, key: new}.values()))
+
+
+def ship(specification: Specification, key: str) -> Specification:
+    """Gives one arm to everybody: it becomes the control, and no other is chosen any more.
+
+    Raises:
+        NotFound: there is no such arm.
+        Conflict: it is not active.
+    """
+    states = {arm.key: arm.state for arm in specification.arms}
+    if key not in states:
+        raise NotFound(f"There is no arm {key!r}; the arms are {', '.join(states)}")
+    if states[key] != "active":
+        raise Conflict(f"Arm {key!r} is {states[key]}: only an active arm can be given to everybody")
+    arms = tuple(
+        replace(arm, state="draining") if arm.key != key and arm.state == "active" else arm
+        for arm in specification.arms
+    )
+    return replace(specification, arms=arms, control=key)
 
 
 def pin(specification: Specification, unit: str, arm: str) -> Specification:

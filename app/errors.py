@@ -11,6 +11,7 @@
     ├── RequestTooSlow       408
     ├── InputTooLarge        413
     ├── UnsupportedMedia     415
+    ├── TooManyAttempts      429
     ├── Unavailable          503  the database is away
     └── ConfigurationError        settings or environment; ends a command
 
@@ -32,6 +33,7 @@ __all__ = [
     "NotPermitted",
     "PreconditionFailed",
     "RequestTooSlow",
+    "TooManyAttempts",
     "Unavailable",
     "UnsupportedMedia",
 ]
@@ -131,6 +133,12 @@ class UnsupportedMedia(CroupierError):
     """The body's content type is not one that is read here."""
 
     status = 415
+
+
+class TooManyAttempts(CroupierError):
+    """Too many attempts."""
+
+    status = 429
 
 
 class Unavailable(CroupierError):

@@ -7,8 +7,10 @@ of the dead are left out.
 """
 
 import fcntl
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,7 @@ from prometheus_client.utils import floatToGoString
 from monitoring.instruments import Instrument
 from monitoring.meter import Series
 
-__all__ = ["MetricFiles", "prometheus_name", "render"]
+__all__ = ["MetricFiles", "Totals", "prometheus_name", "render", "totals"]
 
 _UNITS: Final = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
 _LOCK: Final = ".lock"
@@ -99,6 +101,27 @@ def render(folder: Path) -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))
     return generate_latest(registry)
+
+
+# By the values of an instrument's labels, and `le` of a histogram's bucket: what all processes together have counted.
+Totals = Mapping[tuple[str, ...], float]
+
+
+def totals(folder: Path, instruments: Sequence[Instrument]) -> dict[str, Totals]:
+    """What all processes have counted of some counters and histograms, by name; much cheaper than `render`.
+
+    A histogram's buckets are not cumulative; its sum has no `le`.
+    """
+    wanted = {f'["{prometheus_name(i)}", ': i for i in instruments}
+    found: dict[str, dict[tuple[str, ...], float]] = {i.name: defaultdict(float) for i in instruments}
+    for path in [*folder.glob("counter_*.db"), *folder.glob("histogram_*.db")]:
+        for key, value, *_ in MmapedDict.read_all_values_from_file(str(path)):
+            instrument = wanted.get(key[: key.index(" ") + 1])
+            if instrument is not None:
+                labels = json.loads(key)[2]
+                names = (*(label.replace(".", "_") for label in instrument.labels), "le")
+                found[instrument.name][tuple(labels[name] for name in names if name in labels)] += value
+    return dict(found)
 
 
 def _keys_of(series: Series) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from monitoring import exposition
-from monitoring.exposition import MetricFiles
+from monitoring.exposition import MetricFiles, Totals
+from monitoring.instruments import Instrument
 from monitoring.logs import RequestLog
 from monitoring.meter import Meter
 from monitoring.otlp import Otlp
@@ -105,6 +106,10 @@ class Telemetry:
         if self._files:
             files = self._files
             self.meter.read(lambda every: files.write(every, time.time()))
+
+    def totals(self, instruments: Sequence[Instrument]) -> dict[str, Totals] | None:
+        """What all processes of this machine have counted, see `exposition.totals`; None: it is off."""
+        return None if self._files is None or self._folder is None else exposition.totals(self._folder, instruments)
 
     def exposition(self) -> bytes | None:
         """The metrics of all processes of this machine, in Prometheus' text format; None: they are not kept."""

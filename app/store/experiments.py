@@ -64,9 +64,12 @@ def find(connection: sa.Connection, key: str, *, lock: bool = False) -> Experime
     return _experiment(row) if row else None
 
 
-def listed(connection: sa.Connection, *, after: str = "", limit: int = 100) -> list[Experiment]:
-    """Experiments in the order of their keys, a page at a time."""
-    query = sa.select(experiments).where(experiments.c.key > after).order_by(experiments.c.key).limit(limit)
+def listed(connection: sa.Connection, *, after: str = "", limit: int = 100, containing: str = "") -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time; of those whose keys contain a text, if one is given."""
+    query = sa.select(experiments).where(experiments.c.key > after)
+    if containing:
+        query = query.where(experiments.c.key.icontains(containing, autoescape=True))
+    query = query.order_by(experiments.c.key).limit(limit)
     return [_experiment(row) for row in connection.execute(query).mappings()]
 
 

@@ -29,8 +29,11 @@ __all__ = [
     "feedback",
     "item_rewards",
     "items",
+    "log_in_failures",
     "metadata",
     "metric_values",
+    "operator_sessions",
+    "operators",
     "outcomes",
     "quarantine",
     "unit_exposures",
@@ -537,4 +540,36 @@ drift_results = sa.Table(
         "state", JSONB, nullable=False, server_default="{}"
     ),  # of a sequential test, which the next pass takes on
     _moment_now("computed_at"),
+)
+
+# Who may use the console.
+operators = sa.Table(
+    "operators",
+    metadata,
+    _key("name"),
+    _text("role"),  # viewer or operator
+    _text("password"),  # its argon2id hash, parameters and salt included
+    _moment_now("created_at"),
+    _moment("disabled_at", nullable=True),
+)
+
+operator_sessions = sa.Table(
+    "operator_sessions",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),  # SHA-256 of the token, which only the browser has
+    sa.Column("operator", sa.Text, sa.ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    _moment_now("created_at"),
+    _moment("expires_at"),
+    sa.Index("operator_sessions_operator", "operator"),
+    sa.Index("operator_sessions_expires_at", "expires_at"),
+)
+
+# Attempts to log in that failed or are under way, by name and by address.
+log_in_failures = sa.Table(
+    "log_in_failures",
+    metadata,
+    sa.Column("subject", sa.LargeBinary, primary_key=True),  # SHA-256 of what was tried: rows of one size
+    sa.Column("count", sa.Integer, nullable=False),
+    _moment("since"),
+    sa.Index("log_in_failures_since", "since"),
 )

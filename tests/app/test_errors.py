@@ -22,6 +22,7 @@ TREE = {
     "Conflict": (409, "conflict", "The request contradicts the present state"),
     "PreconditionFailed": (412, "precondition-failed", "The experiment has changed since it was read"),
     "InputTooLarge": (413, "input-too-large", "The input is too large"),
+    "TooManyAttempts": (429, "too-many-attempts", "Too many attempts"),
     "Unavailable": (503, "unavailable", "The database did not answer in time"),
     "ConfigurationError": (500, "configuration-error", "Settings or environment do not allow this"),
 }

@@ -1,0 +1,14 @@
+// What pages do beside being read: times in the viewer's zone, charts, and staying up to date.
+import "uplot/dist/uPlot.min.css";
+
+import { drawCharts } from "./charts.js";
+import { stayLive } from "./live.js";
+import { localise } from "./times.js";
+
+localise(document);
+drawCharts(document);
+stayLive();
+
+for (const hint of document.querySelectorAll("[data-insecure]")) {
+  hint.hidden = window.isSecureContext;
+}

@@ -1,0 +1,70 @@
+"""Every page, as a browser sees it: both themes, both widths, on a service that has run for weeks.
+
+A new page is a line in `PAGES`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from tests.console.conftest import ROOT, Console, drawn
+
+# Name of the screenshot → path. Add yours.
+PAGES = {
+    "log-in": "/log-in",
+    "overview": "/",
+    "experiment": "/experiments/home",
+    "experiment-new": "/experiments/new",
+    "chart-table": "/experiments/home/charts/rate?range=30d",
+    "confirm": "/experiments/home/actions/ship?arm=two-tower",
+}
+_SCREENSHOTS = ROOT / "build" / "screenshots"
+_AXE = ROOT / "app" / "console" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+_NOTE_VIOLATIONS = "addEventListener('securitypolicyviolation', event => console.error('CSP: ' + event.blockedURI))"
+_RUN_AXE = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+    .filter(found => ['serious', 'critical'].includes(found.impact))
+    .map(found => found.id + ': ' + found.nodes.map(node => node.html.slice(0, 120)).join(' | '))"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a page is looked at."""
+
+    theme: Literal["light", "dark"]
+    width: int
+
+
+LOOKS = [Look("light", 1280), Look("dark", 1280), Look("light", 390), Look("dark", 390)]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look.theme}-{look.width}")
+@pytest.mark.parametrize("name", PAGES)
+def test_page(name: str, look: Look, chromium: Browser, console: Console, states: dict[str, Path]) -> None:
+    """It loads without console errors or CSP violations, axe finds nothing serious, and it does not scroll sideways."""
+    state = None if name == "log-in" else states["ana"]
+    size = ViewportSize(width=look.width, height=900)
+    context = chromium.new_context(storage_state=state, color_scheme=look.theme, viewport=size)
+    page, errors = context.new_page(), list[str]()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.add_init_script(_NOTE_VIOLATIONS)
+    answer = page.goto(console.url + PAGES[name])
+    assert answer is not None
+    assert answer.status == 200
+    drawn(page)
+    _SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=_SCREENSHOTS / f"{name}-{look.theme}-{look.width}.png", full_page=True)
+    assert errors == []
+    assert _axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+    context.close()
+
+
+def _axe(page: Page) -> list[str]:
+    """Serious findings of axe; it is put in from outside, past the policy that keeps foreign scripts out."""
+    page.evaluate(_AXE.read_text())
+    found: list[str] = page.evaluate(_RUN_AXE)
+    return found
