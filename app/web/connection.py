@@ -4,9 +4,15 @@ import errno
 import time
 from typing import Any
 
+from gunicorn import util  # type: ignore[import-untyped]
+
 from app.errors import RequestTooSlow
 
-__all__ = ["Connection"]
+__all__ = ["LEFTOVER_BYTES", "Connection"]
+
+LEFTOVER_BYTES = 8 * 1024 * 1024
+"""What a refused request may still send before its connection is closed: a client that sends hears no answer."""
+_LEFTOVER_S = 2.0
 
 
 class Connection:
@@ -66,6 +72,10 @@ class Connection:
             self._socket.sendall(data)
         except TimeoutError as error:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer") from error
+
+    def close_gracefully(self) -> None:
+        """Closes it once the client has had its answer."""
+        util.close_graceful(self._socket, timeout=_LEFTOVER_S, max_drain=LEFTOVER_BYTES)
 
     def _too_slow(self) -> RequestTooSlow:
         return RequestTooSlow(f"head and body may take {self._patience_s:g} s each; send them faster, or less at once")

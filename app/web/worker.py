@@ -12,12 +12,11 @@ from typing import Any
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from app.errors import RequestTooSlow
-from app.web.connection import Connection
+from app.web.connection import LEFTOVER_BYTES, Connection
 from app.web.refusals import as_http, refusal_of
 
 __all__ = ["Worker"]
@@ -25,11 +24,6 @@ __all__ = ["Worker"]
 # A stopping worker closes the connections of what it still answers; those that are idle for so long after it stopped
 # listening, it closes too.
 _LINGER_S = 0.5
-
-
-# What a refused request may still send before its connection is closed: a client that sends hears no answer.
-_LEFTOVER_BYTES = 8 * 1024 * 1024
-_LEFTOVER_S = 2.0
 
 
 class _Listener:
@@ -104,7 +98,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self.log.debug("refused a request of %s: %s", addr, exc)
         with suppress(OSError):
             client.sendall(as_http(refusal_of(exc)))
-            util.close_graceful(client, timeout=_LEFTOVER_S, max_drain=_LEFTOVER_BYTES)
+            client.close_gracefully()
 
     def notify(self) -> None:
         """Every second. A worker that stops, asked to or after CROUPIER_MAX_REQUESTS, does so once more at least."""
@@ -120,7 +114,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
 def _is_read(body: Any) -> bool:  # noqa: ANN401 - gunicorn has no types
     """Reads the rest of a body; False when it does not come, or is too much."""
-    left = _LEFTOVER_BYTES
+    left = LEFTOVER_BYTES
     try:
         while left > 0 and (piece := body.read(min(left, 64 * 1024))):
             left -= len(piece)

@@ -158,6 +158,13 @@ def test_a_refused_body_is_not_the_next_request(impatient: Service) -> None:
     assert impatient.api().get("/v1/experiments/raw").ok()["arms"][1]["state"] == "active"
 
 
+def test_nothing_of_this_is_an_error_of_the_service(impatient: Service) -> None:
+    """Its log has no traceback."""
+    assert impatient.api().get("/readyz").status == 200
+    logged = impatient.log.read_text()
+    assert "Traceback" not in logged, logged[logged.index("Traceback") - 500 :][:3000]
+
+
 def _readable(connection: socket.socket) -> bool:
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))
