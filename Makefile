@@ -16,7 +16,7 @@ test: .venv/installed
 
 # The faults of `make test`, for longer and more often.
 faults: .venv/installed
-	CROUPIER_FAULTS=long $(BIN)/python -m pytest tests/faults --log-cli-level=INFO
+	CROUPIER_FAULTS=long $(BIN)/python -m pytest tests/faults tests/acceptance/test_fuzz.py --log-cli-level=INFO
 
 # The Dockerfile's and the compose file's commands, without Docker: Linux, as root.
 rehearsal: .venv/installed

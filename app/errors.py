@@ -9,7 +9,9 @@
     ├── NotFound             404
     ├── Conflict             409
     ├── PreconditionFailed   412
+    ├── RequestTooSlow       408
     ├── InputTooLarge        413
+    ├── UnsupportedMedia     415
     ├── TooManyRequests      429  a rate limit
     ├── Unavailable          503  the database is away
     └── ConfigurationError        settings or environment; ends a command
@@ -31,9 +33,11 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "PreconditionFailed",
+    "RequestTooSlow",
     "TargetingKeyMissing",
     "TooManyRequests",
     "Unavailable",
+    "UnsupportedMedia",
 ]
 
 
@@ -121,10 +125,22 @@ class PreconditionFailed(CroupierError):
     status = 412
 
 
+class RequestTooSlow(CroupierError):
+    """The request did not arrive in time."""
+
+    status = 408
+
+
 class InputTooLarge(CroupierError):
     """The input is too large."""
 
     status = 413
+
+
+class UnsupportedMedia(CroupierError):
+    """The body's content type is not one that is read here."""
+
+    status = 415
 
 
 class TooManyRequests(CroupierError):

@@ -116,6 +116,13 @@ class Settings:
     max_requests: int = _setting(
         0, "After how many requests a web worker is replaced; 0: never.", read=int, low=0, high=10**9
     )
+    request_timeout_ms: int = _setting(
+        10_000,
+        "How long a client may take to send a request's head, and again to send its body.",
+        read=int,
+        low=100,
+        high=600_000,
+    )
     python_recommenders: str | None = _setting(
         None, "Which functions recommenders of kind `python` may call: targets, comma-separated. Unset: none."
     )

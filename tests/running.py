@@ -55,9 +55,9 @@ class Api:
         sent = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         response = self._pool.request(method, self.url + path, body=data, headers={**sent, **(headers or {})})
-        is_plain = response.headers.get("Content-Type", "").startswith("text/plain")  # as `/metrics` is
+        is_json = response.headers.get("Content-Type", "").startswith(("application/json", "application/problem+json"))
         text = response.data
-        body = text.decode() if is_plain else json.loads(text) if text else None
+        body = None if not text else json.loads(text) if is_json else text.decode()
         return Answer(response.status, dict(response.headers), body)
 
     def get(self, path: str) -> Answer:

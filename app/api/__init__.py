@@ -10,6 +10,7 @@ from app.api import (
     avatars,
     data,
     decisions,
+    documents,
     evaluations,
     experiments,
     exposures,
@@ -64,6 +65,7 @@ _RESOURCES = (
     health,
     metrics,
     keys,
+    documents,
 )
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
@@ -87,6 +89,7 @@ def install(app: Flask, services: Services) -> None:
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
+    documents.install(app)
     fast = FastRoutes(services, FAST, app.wsgi_app, key_routes=FAST_BY_KEY, largest_body=_LARGEST_BODY)
     origins = services.settings.cors
     app.wsgi_app = services.telemetry.watch(Cors(fast, origins) if origins else fast)  # type: ignore[assignment, method-assign]

@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response
 
 from app import alerts
+from app.api.answers import ChannelsPage
 from app.api.http import actor, read, reply, requires, services
+from app.api.operations import describes
 from app.api.query import checked_key
 from app.api.schemas import ChannelRequest
 from app.auth import Scope
@@ -19,6 +21,7 @@ blueprint = Blueprint("alert_channels", __name__, url_prefix="/v1/alert-channels
 
 @blueprint.get("")
 @requires(Scope.READ)
+@describes(ChannelsPage)
 def list_channels() -> Response:
     """All webhooks, without their secrets."""
     return reply({"channels": alerts.channels(services().database)})
@@ -26,6 +29,7 @@ def list_channels() -> Response:
 
 @blueprint.put("/<key>")
 @requires(Scope.ADMIN)
+@describes({204: None}, takes=ChannelRequest)
 def put_channel(key: str) -> Response:
     """Stores a webhook and switches it on."""
     checked_key(key)
@@ -37,6 +41,7 @@ def put_channel(key: str) -> Response:
 
 @blueprint.delete("/<key>")
 @requires(Scope.ADMIN)
+@describes({204: None})
 def delete_channel(key: str) -> Response:
     """Deletes a webhook."""
     alerts.remove_channel(services().database, key, actor=actor())

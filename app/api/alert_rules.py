@@ -3,8 +3,10 @@
 from flask import Blueprint, Response, request
 
 from app import alerts
+from app.api.answers import RulesPage
 from app.api.codec import decode
-from app.api.http import Names, actor, body, reply, requires, services
+from app.api.http import Names, actor, body, json_body, reply, requires, services
+from app.api.operations import Query, describes
 from app.api.query import checked_key
 from app.api.yaml import json_of_yaml
 from app.auth import Scope
@@ -15,9 +17,13 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("alert_rules", __name__, url_prefix="/v1/alert-rules")
 
+_EXPERIMENT = Query("experiment", str, "Whose; none: those of every experiment")
+_YAML = "application/yaml"
+
 
 @blueprint.get("")
 @requires(Scope.READ, Names.IN_QUERY)
+@describes(RulesPage, query=(_EXPERIMENT,))
 def list_rules() -> Response:
     """The rules in force by key."""
     return reply({"rules": alerts.rules(services().database, _experiment())})
@@ -25,6 +31,7 @@ def list_rules() -> Response:
 
 @blueprint.get("/<key>")
 @requires(Scope.READ, Names.IN_QUERY)
+@describes(AnyRule, query=(_EXPERIMENT,))
 def get_rule(key: str) -> Response:
     """One rule in force."""
     found = alerts.rules(services().database, _experiment()).get(key)
@@ -35,10 +42,11 @@ def get_rule(key: str) -> Response:
 
 @blueprint.put("/<key>")
 @requires(Scope.ADMIN, Names.IN_QUERY)
+@describes(AnyRule, takes=AnyRule, takes_text=(_YAML,), query=(_EXPERIMENT,))
 def put_rule(key: str) -> Response:
     """Stores a rule, from JSON or YAML."""
     checked_key(key)
-    sent = json_of_yaml(body()) if "yaml" in request.mimetype else body()
+    sent = json_of_yaml(body()) if "yaml" in request.mimetype else json_body()
     rule: AnyRule = decode(sent, AnyRule)  # type: ignore[arg-type]  # a union is a type, too
     alerts.put_rule(services().database, _experiment(), key, rule, actor=actor())
     return reply(rule)
@@ -46,6 +54,7 @@ def put_rule(key: str) -> Response:
 
 @blueprint.delete("/<key>")
 @requires(Scope.ADMIN, Names.IN_QUERY)
+@describes({204: None}, query=(_EXPERIMENT,))
 def delete_rule(key: str) -> Response:
     """Deletes a stored rule."""
     alerts.remove_rule(services().database, _experiment(), key, actor=actor())

@@ -1,11 +1,14 @@
 """`/v1/alerts`: what is wrong now, what was lately, and who takes care of it."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from flask import Blueprint, Response, request
 
 from app import alerts
+from app.api.answers import Alert, AlertsPage
 from app.api.http import Names, actor, reply, requires, services
+from app.api.operations import EXPERIMENT, Query, before, describes, limit
 from app.api.query import LARGEST_ID, whole
 from app.auth import Scope
 from app.errors import InvalidInput
@@ -14,6 +17,8 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/v1/alerts")
 
+_STATE = Query("state", list[Literal["inactive", "pending", "firing", "resolved"]], "In one of these")
+
 _STATES = ("inactive", "pending", "firing", "resolved")
 # An inactive alert has a row only because its rule could not be judged.
 _SHOWN = "pending,firing,resolved"
@@ -21,6 +26,7 @@ _SHOWN = "pending,firing,resolved"
 
 @blueprint.get("")
 @requires(Scope.READ, Names.IN_QUERY)
+@describes(AlertsPage, query=(_STATE, EXPERIMENT, before(), limit(100, 1000)))
 def list_alerts() -> Response:
     """Alerts, the newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)
@@ -35,6 +41,7 @@ def list_alerts() -> Response:
 
 @blueprint.get("/<int:alert_id>")
 @requires(Scope.READ)
+@describes(Alert)
 def get_alert(alert_id: int) -> Response:
     """One alert."""
     return reply(alerts.get(services().database, min(alert_id, LARGEST_ID)))
@@ -42,6 +49,7 @@ def get_alert(alert_id: int) -> Response:
 
 @blueprint.post("/<int:alert_id>/acknowledge")
 @requires(Scope.ADMIN)
+@describes(Alert, refusals=(409,))
 def acknowledge(alert_id: int) -> Response:
     """Somebody takes care of it."""
     now = datetime.now(UTC)

@@ -6,8 +6,10 @@ import msgspec
 from flask import Blueprint, Response
 
 from app import edits, experiments
+from app.api.answers import Experiment
 from app.api.codec import decode
 from app.api.http import actor, read, requires, services
+from app.api.operations import MergePatch, describes
 from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles
 from app.auth import Scope
 from app.specification import Arm
@@ -19,6 +21,7 @@ blueprint = Blueprint("arms", __name__, url_prefix="/v1/experiments/<key>/arms")
 
 @blueprint.post("")
 @requires(Scope.ADMIN)
+@describes({201: Experiment}, takes=Arm, refusals=(409,), guarded=True)
 def post_arm(key: str) -> Response:
     """Adds an arm, or takes a retired one back."""
     arm = read(Arm)
@@ -28,6 +31,7 @@ def post_arm(key: str) -> Response:
 
 @blueprint.patch("/<arm>")
 @requires(Scope.ADMIN)
+@describes(Experiment, takes=MergePatch, takes_merge_patch=True, refusals=(409,), guarded=True)
 def patch_arm(key: str, arm: str) -> Response:
     """Changes parts of an arm by a JSON merge patch (RFC 7396)."""
     return _change(key, arm, read(dict[str, Any]))
@@ -35,6 +39,7 @@ def patch_arm(key: str, arm: str) -> Response:
 
 @blueprint.delete("/<arm>")
 @requires(Scope.ADMIN)
+@describes(Experiment, refusals=(409,), guarded=True)
 def delete_arm(key: str, arm: str) -> Response:
     """Retires an arm; its history stays."""
     return _change(key, arm, {"state": "retired"})

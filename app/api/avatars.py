@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, request
 
+from app.api.answers import AvatarsPage, AvatarView, LooksPage
 from app.api.http import actor, read, reply, requires, services
+from app.api.operations import Query, before, describes, limit
 from app.api.query import checked_key, whole
 from app.auth import Scope
 from app.avatars import AvatarRequest, operating
@@ -13,9 +15,12 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("avatars", __name__, url_prefix="/v1/experiments/<key>/avatars")
 
+_ARM = Query("arm", str, "Only of this arm")
+
 
 @blueprint.get("")
 @requires(Scope.READ)
+@describes(AvatarsPage)
 def list_avatars(key: str) -> Response:
     """All avatars of an experiment, with what is wrong with their last lists."""
     return reply({"avatars": operating.listed(services().database, key)})
@@ -23,6 +28,7 @@ def list_avatars(key: str) -> Response:
 
 @blueprint.get("/<avatar>")
 @requires(Scope.READ)
+@describes(AvatarView)
 def get_avatar(key: str, avatar: str) -> Response:
     """One avatar."""
     return reply(operating.get(services().database, key, avatar))
@@ -30,6 +36,7 @@ def get_avatar(key: str, avatar: str) -> Response:
 
 @blueprint.put("/<avatar>")
 @requires(Scope.ADMIN)
+@describes(AvatarView, takes=AvatarRequest, refusals=(409,))
 def put_avatar(key: str, avatar: str) -> Response:
     """Makes or changes an avatar."""
     checked_key(avatar)
@@ -39,6 +46,7 @@ def put_avatar(key: str, avatar: str) -> Response:
 
 @blueprint.delete("/<avatar>")
 @requires(Scope.ADMIN)
+@describes({204: None})
 def delete_avatar(key: str, avatar: str) -> Response:
     """Deletes an avatar and its history."""
     operating.remove(services().database, key, avatar, actor=actor())
@@ -47,6 +55,7 @@ def delete_avatar(key: str, avatar: str) -> Response:
 
 @blueprint.get("/<avatar>/looks")
 @requires(Scope.READ)
+@describes(LooksPage, query=(_ARM, before(), limit(100, 1000)))
 def list_looks(key: str, avatar: str) -> Response:
     """What an avatar was answered, the newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)

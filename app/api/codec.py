@@ -12,7 +12,7 @@ import msgspec
 from app.api.choices import choices
 from app.errors import Fault, InvalidInput, MalformedInput
 
-__all__ = ["decode", "decode_shape", "encode"]
+__all__ = ["decode", "decode_all", "decode_parts", "decode_shape", "encode"]
 
 T = TypeVar("T")
 
@@ -31,11 +31,28 @@ def decode(body: bytes | msgspec.Raw, type_: type[T]) -> T:
         InvalidInput: it has another shape, or holds what cannot be stored.
     """
     _refuse_what_cannot_be_stored(bytes(body))
+    return decode_all(body, type_)
+
+
+def decode_all(body: bytes | msgspec.Raw, type_: type[T]) -> T:
+    """The same, of which what cannot be stored is looked for elsewhere."""
+    _refuse_repeated_members(bytes(body))
+    return decode_shape(body, type_)
+
+
+def decode_parts(body: bytes, type_: type[T], name: str) -> T:
+    """The same, for JSON whose member `name` is a list of `Raw` that will be decoded one by one.
+
+    A bad part is no fault of the whole. To look for members that occur twice would take as long as all the parts do,
+    so that is done only where the list's name does.
+    """
+    if body.count(f'"{name}"'.encode()) > 1:
+        _refuse_repeated_members(body)
     return decode_shape(body, type_)
 
 
 def decode_shape(body: bytes | msgspec.Raw, type_: type[T]) -> T:
-    """The same, for JSON whose parts are `Raw` and will be decoded one by one: a bad part is no fault of the whole."""
+    """The same, without looking at anything but the shape."""
     try:
         value: T = _decoder(cast("Hashable", type_)).decode(body)
     except msgspec.ValidationError as error:
@@ -114,6 +131,25 @@ def _refuse_what_cannot_be_stored(body: bytes) -> None:
     ]
     if faults:
         raise InvalidInput(*faults)
+
+
+def _refuse_repeated_members(body: bytes) -> None:
+    """Of a member that occurs twice in one object the last would count, which not everybody who reads it would do."""
+    try:
+        _DISTINCT.decode(body.decode())
+    except (ValueError, RecursionError):  # no JSON, or too deep: decoding says what is wrong
+        return
+
+
+def _distinct(members: list[tuple[str, Any]]) -> None:
+    if len(dict(members)) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput.at("#", f"the member {twice!r} occurs twice in one object")
+
+
+# Numbers are not looked at, so they need not be read.
+_DISTINCT = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=len, parse_float=len)
 
 
 def _leaves(value: Any, pointer: str = "#", depth: int = 0) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON

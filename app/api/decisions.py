@@ -5,7 +5,9 @@ from uuid import UUID
 
 from flask import Blueprint, Response
 
+from app.api.answers import Explanation
 from app.api.http import Names, caller, reply, requires, services
+from app.api.operations import describes
 from app.auth import Scope, permit
 from app.reports import explain
 
@@ -16,6 +18,7 @@ blueprint = Blueprint("decisions", __name__)
 
 @blueprint.get("/v1/decisions/<uuid:decision_id>")
 @requires(Scope.READ, Names.ITSELF)
+@describes(Explanation)
 def get_decision(decision_id: UUID) -> Response:
     """One decision with its allocation, feedback and outcomes."""
     explained = explain(services().database, decision_id, datetime.now(UTC))

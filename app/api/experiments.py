@@ -8,23 +8,30 @@ from flask import Blueprint, Response, request
 from msgspec import UNSET
 
 from app import experiments
+from app.api.answers import AuditPage, Experiment, ExperimentsPage, HistoryPage
 from app.api.codec import decode
 from app.api.http import Names, actor, caller, read, reply, requires, services
+from app.api.operations import LEVEL, SINCE, MergePatch, Query, before, describes, limit
 from app.api.query import checked_key, moment, number, whole
 from app.api.schemas import NewExperiment
 from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles, reply_with, view_of
 from app.auth import Scope
 from app.experiments import Action
-from app.reports import arms_report, history_page
-from app.specification import ExperimentRequest, Specification
+from app.reports import ArmsReport, arms_report, history_page
+from app.specification import ExperimentRequest, Key, Specification
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("experiments", __name__, url_prefix="/v1/experiments")
 
+_AFTER = Query("after", str, "`next_after` of the page before")
+_INTERVAL = Query("interval", LEVEL, "Level of the intervals", 0.95)
+_METRIC = Query("metric", Key, "Whose outcomes; the reward's")
+
 
 @blueprint.get("")
 @requires(Scope.READ, Names.ITSELF)
+@describes(ExperimentsPage, query=(_AFTER, limit(100, 1000)))
 def list_experiments() -> Response:
     """Experiments in the order of their keys, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)
@@ -36,6 +43,7 @@ def list_experiments() -> Response:
 
 @blueprint.post("")
 @requires(Scope.ADMIN)
+@describes({201: Experiment}, takes=NewExperiment, refusals=(409,))
 def create_experiment() -> Response:
     """Makes an experiment; refuses a key that is taken."""
     wanted = read(NewExperiment)
@@ -47,6 +55,7 @@ def create_experiment() -> Response:
 
 @blueprint.put("/<key>")
 @requires(Scope.ADMIN)
+@describes({200: Experiment, 201: Experiment}, takes=ExperimentRequest, guarded=True)
 def put_experiment(key: str) -> Response:
     """Makes or replaces an experiment; the same again changes nothing."""
     checked_key(key)
@@ -65,6 +74,7 @@ def put_experiment(key: str) -> Response:
 
 @blueprint.get("/<key>")
 @requires(Scope.READ)
+@describes(Experiment)
 def get_experiment(key: str) -> Response:
     """One experiment."""
     return reply_with(experiments.get(services().database, key))
@@ -72,6 +82,7 @@ def get_experiment(key: str) -> Response:
 
 @blueprint.patch("/<key>")
 @requires(Scope.ADMIN)
+@describes(Experiment, takes=MergePatch, takes_merge_patch=True, guarded=True)
 def patch_experiment(key: str) -> Response:
     """Changes parts of an experiment by a JSON merge patch (RFC 7396)."""
     changes = read(dict[str, Any])
@@ -88,6 +99,7 @@ def patch_experiment(key: str) -> Response:
 
 @blueprint.post("/<key>/<any(start, pause, resume, stop):action>")
 @requires(Scope.ADMIN)
+@describes(Experiment, refusals=(409,))
 def change_state(key: str, action: Action) -> Response:
     """Moves an experiment to another state; repeating a move changes nothing."""
     return changed_to(experiments.change_state(services().database, key, action, actor=actor()))
@@ -95,6 +107,7 @@ def change_state(key: str, action: Action) -> Response:
 
 @blueprint.get("/<key>/arms")
 @requires(Scope.READ)
+@describes(ArmsReport, query=(_INTERVAL, SINCE, _METRIC))
 def get_arms(key: str) -> Response:
     """The statistics of the arms, as of now."""
     level = number("interval", 0.95, low=0.01, high=0.9999)
@@ -111,6 +124,7 @@ def get_arms(key: str) -> Response:
 
 @blueprint.get("/<key>/history")
 @requires(Scope.READ)
+@describes(HistoryPage, query=(SINCE, before(2**31 - 1), limit(100, 1000)))
 def get_history(key: str) -> Response:
     """Allocations over time, newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)
@@ -120,6 +134,7 @@ def get_history(key: str) -> Response:
 
 @blueprint.get("/<key>/audit")
 @requires(Scope.READ)
+@describes(AuditPage, query=(before(), limit(20, 100)))
 def get_audit(key: str) -> Response:
     """Who changed what, newest first, a page at a time."""
     limit = whole("limit", 20, low=1, high=100)

@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response
 from msgspec import Raw
 
-from app.api.codec import decode, decode_shape
+from app.api.answers import EventAnswers
+from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
-from app.api.http import Names, body, caller, reply, requires, services
+from app.api.http import Names, caller, json_body, reply, requires, services
 from app.api.ids import check_id
-from app.api.schemas import BulkExposures, EventAnswer, ExposureRequest
+from app.api.moments import in_utc
+from app.api.operations import describes
+from app.api.schemas import BulkExposures, EventAnswer, ExposureRequest, ExposureRequests
 from app.auth import Scope
 from app.ids import time_of
 from app.services import Services
@@ -23,15 +26,16 @@ blueprint = Blueprint("exposures", __name__)
 
 @blueprint.post("/v1/exposures")
 @requires(Scope.REWARD, Names.ITSELF)
+@describes((EventAnswer, EventAnswers), takes=(ExposureRequest, ExposureRequests))
 def post_exposures() -> Response:
     """One confirmation, or many."""
-    return reply(take_exposures(services(), caller(), body()))
+    return reply(take_exposures(services(), caller(), json_body()))
 
 
 def take_exposures(services: Services, key: KeyRecord, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
     """Records confirmed exposures; returns once they are safe."""
     if "exposures" in decode_shape(data, dict[str, Raw]):
-        bodies = decode_shape(data, BulkExposures).exposures
+        bodies = decode_parts(data, BulkExposures, "exposures").exposures
         services.keys.charge(key, len(bodies) - 1)
         return take_many(
             services.exposures, bodies, lambda one: _event_of(services, key, one), services.telemetry.meter
@@ -45,5 +49,5 @@ def _event_of(services: Services, key: KeyRecord, data: bytes | Raw) -> Exposure
     check_id(event.decision_id, services, now)
     if event.occurred_at is not None:
         check_moment(event.occurred_at, time_of(event.decision_id), now)
-    occurred_at = event.occurred_at or now
+    occurred_at = in_utc(event.occurred_at or now)
     return ExposureEvent(decision_id=event.decision_id, occurred_at=occurred_at, permitted=key.experiments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.api import problems
 from app.api.codec import encode
-from app.api.http import key_of
+from app.api.http import is_json, key_of
 from app.auth import Scope
 from app.services import Services
 from app.specification import KEY_PATTERN
@@ -73,7 +73,7 @@ class FastRoutes:
         """One request."""
         route, rule = self._find(environ["PATH_INFO"])
         length = _length_of(environ)
-        usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
+        usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING") and _says_json(environ)
         if route is None or not usual or not 0 <= length <= self._largest_body:
             return self._otherwise(environ, start_response)
         environ[ROUTE] = rule
@@ -96,6 +96,11 @@ class FastRoutes:
             if key_route is not None and re.match(KEY_PATTERN, key):
                 return key_route.of(key), key_route.rule
         return route, path
+
+
+def _says_json(environ: "WSGIEnvironment") -> bool:
+    content_type = environ.get("CONTENT_TYPE", "")
+    return content_type == "application/json" or is_json(content_type)
 
 
 def _length_of(environ: "WSGIEnvironment") -> int:

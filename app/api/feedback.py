@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response
 from msgspec import Raw
 
-from app.api.codec import decode, decode_shape
+from app.api.answers import EventAnswers
+from app.api.codec import decode, decode_parts, decode_shape
 from app.api.events import check_moment, take_many, take_one
-from app.api.http import Names, body, caller, reply, requires, services
+from app.api.http import Names, caller, json_body, reply, requires, services
 from app.api.ids import check_id
-from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest
+from app.api.moments import in_utc
+from app.api.operations import describes
+from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest, FeedbackRequests
 from app.auth import Scope
 from app.errors import InvalidInput
 from app.ids import time_of
@@ -27,15 +30,16 @@ _SMALLEST = 1e-100
 
 @blueprint.post("/v1/feedback")
 @requires(Scope.REWARD, Names.ITSELF)
+@describes((EventAnswer, EventAnswers), takes=(FeedbackRequest, FeedbackRequests))
 def post_feedback() -> Response:
     """One event, or many."""
-    return reply(take_feedback(services(), caller(), body()))
+    return reply(take_feedback(services(), caller(), json_body()))
 
 
 def take_feedback(services: Services, key: KeyRecord, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
     """Records feedback; returns once it is safe."""
     if "events" in decode_shape(data, dict[str, Raw]):
-        bodies = decode_shape(data, BulkFeedback).events
+        bodies = decode_parts(data, BulkFeedback, "events").events
         services.keys.charge(key, len(bodies) - 1)
         return take_many(services.feedback, bodies, lambda one: _event_of(services, key, one), services.telemetry.meter)
     return take_one(services.feedback, _event_of(services, key, data), services.telemetry.meter)
@@ -56,6 +60,6 @@ def _event_of(services: Services, key: KeyRecord, data: bytes | Raw) -> Feedback
         value=event.value,
         item_id=event.item_id,
         position=event.position,
-        occurred_at=event.occurred_at or now,
+        occurred_at=in_utc(event.occurred_at or now),
         permitted=key.experiments,
     )

@@ -4,7 +4,9 @@ import time
 
 from flask import Blueprint, Response
 
+from app.api.answers import Liveness, Readiness
 from app.api.http import open_to_all, reply, services
+from app.api.operations import describes
 from app.errors import CroupierError
 
 __all__ = ["blueprint"]
@@ -14,6 +16,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/livez")
 @open_to_all
+@describes(Liveness)
 def livez() -> Response:
     """Alive: it answers. The database is not asked, so its absence restarts nobody."""
     return reply({"status": "alive"})
@@ -21,6 +24,7 @@ def livez() -> Response:
 
 @blueprint.get("/readyz")
 @open_to_all
+@describes({200: Readiness, 503: Readiness})
 def readyz() -> Response:
     """Ready: it can answer decisions. Shows every dependency by name; one may be down without making it unready."""
     checks = {"database": _database(), "allocations": _allocations(), "spool": _spool()}

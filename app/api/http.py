@@ -5,10 +5,11 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from flask import Response, current_app, request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
 from app.api.codec import decode, encode
 from app.auth import Scope, permit
-from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted
+from app.errors import InputTooLarge, InvalidInput, MalformedInput, NotFound, NotPermitted, UnsupportedMedia
 from app.services import Services
 from app.store.keys import KeyRecord
 from monitoring.requests import ROUTE
@@ -19,6 +20,8 @@ __all__ = [
     "authorise",
     "body",
     "caller",
+    "is_json",
+    "json_body",
     "key_of",
     "open_to_all",
     "read",
@@ -46,6 +49,9 @@ class Names(Enum):
     NOWHERE = "nowhere"
     IN_QUERY = "the query parameter `experiment`"
     ITSELF = "the view looks, and calls `permit`"
+
+
+_JSON = {"application/json", "application/x-www-form-urlencoded", ""}
 
 
 def services() -> Services:
@@ -113,11 +119,31 @@ def read(type_: type[T]) -> T:
     """The request's body as a value of `type_`.
 
     Raises:
+        UnsupportedMedia: it says that it is something else.
         MalformedInput: it is not JSON.
         InvalidInput: it has another shape, or holds what cannot be stored.
         InputTooLarge: it is over the limit.
     """
-    return decode(body(), type_)
+    return decode(json_body(), type_)
+
+
+def json_body() -> bytes:
+    """The request's body, which says of itself that it is JSON, or nothing.
+
+    Raises:
+        UnsupportedMedia: it says that it is something else.
+        InputTooLarge: it is over the limit.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    if not is_json(content_type):
+        raise UnsupportedMedia(f"Content-Type is {content_type!r}; send JSON, with Content-Type: application/json")
+    return body()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type is JSON's, or says nothing: `curl -d` calls everything a form unless it is told."""
+    media = content_type.partition(";")[0].strip().lower()
+    return media in _JSON or (media.startswith("application/") and media.endswith("+json"))
 
 
 def body() -> bytes:
@@ -126,7 +152,10 @@ def body() -> bytes:
     Raises:
         InputTooLarge: it is over the limit.
     """
-    data = request.get_data(cache=False)
+    try:
+        data = request.get_data(cache=False)
+    except ParseException as error:
+        raise MalformedInput.at("#", f"The body's chunks cannot be read: {error}") from error
     # Werkzeug refuses a length over the limit, but cuts a body without a length (chunked) there and says nothing.
     if len(data) == request.max_content_length and request.environ["wsgi.input"].read(1):
         raise InputTooLarge("The body is larger than 1 MiB; send it in parts")

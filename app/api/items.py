@@ -8,8 +8,10 @@ from typing import NamedTuple
 import msgspec
 from flask import Blueprint, Response, request
 
-from app.api.codec import decode_shape
-from app.api.http import body, reply, requires, services
+from app.api.answers import CatalogueChange, CatalogueDeletion
+from app.api.codec import decode_all
+from app.api.http import body, json_body, reply, requires, services
+from app.api.operations import describes
 from app.api.schemas import ItemRequest, ItemsRequest
 from app.auth import Scope
 from app.errors import Fault, InvalidInput, NotFound
@@ -40,6 +42,7 @@ class _Sent(NamedTuple):
 
 @blueprint.put("/v1/items")
 @requires(Scope.ADMIN)
+@describes(CatalogueChange, takes=ItemsRequest, takes_text=tuple(_READERS))
 def put_items() -> Response:
     """Inserts or replaces items; all of them or none."""
     reader = _READERS.get(request.mimetype)
@@ -52,6 +55,7 @@ def put_items() -> Response:
 
 @blueprint.get("/v1/items/<path:item_id>")
 @requires(Scope.READ)
+@describes(ItemRow)
 def get_item(item_id: str) -> Response:
     """One item, as the catalogue holds it."""
     with services().database.transaction() as connection:
@@ -63,6 +67,7 @@ def get_item(item_id: str) -> Response:
 
 @blueprint.delete("/v1/items/<path:item_id>")
 @requires(Scope.ADMIN)
+@describes(CatalogueDeletion)
 def delete_item(item_id: str) -> Response:
     """Takes one item out of the catalogue; what is recorded about it stays."""
     with services().database.transaction() as connection:
@@ -73,7 +78,7 @@ def delete_item(item_id: str) -> Response:
 
 
 def _from_json() -> list[_Sent]:
-    items = decode_shape(body(), ItemsRequest).items
+    items = decode_all(json_body(), ItemsRequest).items
     found = ((index, unstorable(item)) for index, item in enumerate(items))
     _refuse([Fault(f"#/items/{index}/{field}", UNSTORABLE) for index, field in found if field is not None])
     return [_Sent(item, f"#/items/{index}") for index, item in enumerate(items)]

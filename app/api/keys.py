@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response
 
 from app import keys
+from app.api.answers import KeysPage
 from app.api.codec import decode
-from app.api.http import actor, body, read, reply, requires, services
+from app.api.http import actor, json_body, read, reply, requires, services
+from app.api.operations import describes
 from app.api.schemas import IssuedKey, KeyRequest, KeyView, RotationRequest
 from app.auth import Scope
 from app.keys import Wanted
@@ -19,6 +21,7 @@ blueprint = Blueprint("keys", __name__, url_prefix="/v1/keys")
 
 @blueprint.get("")
 @requires(Scope.ADMIN)
+@describes(KeysPage)
 def list_keys() -> Response:
     """All keys, without their secrets."""
     return reply({"keys": [KeyView.of(record) for record in keys.listed(services().database)]})
@@ -26,6 +29,7 @@ def list_keys() -> Response:
 
 @blueprint.post("")
 @requires(Scope.ADMIN)
+@describes({201: IssuedKey}, takes=KeyRequest)
 def create_key() -> Response:
     """Makes a key."""
     sent = read(KeyRequest)
@@ -41,14 +45,16 @@ def create_key() -> Response:
 
 @blueprint.post("/<prefix>/rotate")
 @requires(Scope.ADMIN)
+@describes({201: IssuedKey}, takes=RotationRequest, refusals=(404, 409))
 def rotate_key(prefix: str) -> Response:
     """Gives a key another secret."""
-    overlap = timedelta(seconds=decode(body() or b"{}", RotationRequest).overlap_s)
+    overlap = timedelta(seconds=decode(json_body() or b"{}", RotationRequest).overlap_s)
     return _issued(*keys.rotate(services().database, prefix, datetime.now(UTC), overlap=overlap, actor=actor()))
 
 
 @blueprint.delete("/<prefix>")
 @requires(Scope.ADMIN)
+@describes({204: None}, refusals=(404,))
 def revoke_key(prefix: str) -> Response:
     """Revokes a key for ever."""
     keys.revoke(services().database, prefix, actor=actor())

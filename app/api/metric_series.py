@@ -1,13 +1,15 @@
 """`GET /v1/experiments/{key}/metrics`: the quality of recommendations over time."""
 
-from typing import get_args
+from typing import Annotated, get_args
 
 from flask import Blueprint, Response, request
+from msgspec import Meta
 
 from app.api.http import reply, requires, services
+from app.api.operations import SINCE, UNTIL, Query, describes, limit
 from app.api.query import moment, whole, words
 from app.auth import Scope
-from app.metric_series import series_page
+from app.metric_series import SeriesPage, series_page
 from app.store.metric_values import Level, Selection
 
 __all__ = ["blueprint"]
@@ -15,10 +17,21 @@ __all__ = ["blueprint"]
 blueprint = Blueprint("metric_series", __name__)
 
 _LONGEST_WINDOW_S = 31_536_000
+_QUERY = (
+    Query("level", list[Level], "Only of these levels"),
+    Query("metric", list[str], "Only these metrics"),
+    Query("arm", str, "Only this arm; empty: all together"),
+    Query("window_s", Annotated[int, Meta(ge=1, le=_LONGEST_WINDOW_S)], "Only windows of this width"),
+    SINCE,
+    UNTIL,
+    Query("after", str, "`next_after` of the page before"),
+    limit(1000, 10_000),
+)
 
 
 @blueprint.get("/v1/experiments/<key>/metrics")
 @requires(Scope.READ)
+@describes(SeriesPage, query=_QUERY)
 def get_metric_series(key: str) -> Response:
     """Figures of windows that are over, the oldest first, a page at a time."""
     asked = Selection(

@@ -8,7 +8,8 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 
 from app.api.codec import decode
-from app.api.http import Names, body, caller, reply, requires, services
+from app.api.http import Names, caller, json_body, reply, requires, services
+from app.api.operations import describes
 from app.api.recommendations import record
 from app.api.schemas import AllFlags, FlagAnswer, FlagMetadata, FlagRequest
 from app.auth import Scope, permit
@@ -37,16 +38,18 @@ _LARGEST_BULK_BODY: Final = 16 * 1024
 
 @blueprint.post(f"{_FLAGS}/<key>")
 @requires(Scope.DECIDE, Names.ITSELF)
+@describes(FlagAnswer, takes=FlagRequest, refusals=(404, 409))
 def post_flag(key: str) -> Response:
     """One flag."""
-    return reply(evaluate_flag(services(), caller(), key, body()))
+    return reply(evaluate_flag(services(), caller(), key, json_body()))
 
 
 @blueprint.post(_FLAGS)
 @requires(Scope.DECIDE, Names.ITSELF)
+@describes({200: AllFlags, 304: None}, takes=FlagRequest)
 def post_flags() -> Response:
     """All flags of a unit that the key is for; nothing is decided while what it has is still to be held."""
-    about, parts, only = _bulk_of(body()), services(), caller().experiments
+    about, parts, only = _bulk_of(json_body()), services(), caller().experiments
     flags = [flag for flag in parts.allocations.every() if only is None or flag.key in only]
     tag = tag_of(flags[:_MOST_FLAGS], about.unit, datetime.now(UTC).timestamp())
     headers = {"ETag": f'W/"{tag}"'}  # weak: of two answers with the same tag each has decisions of its own

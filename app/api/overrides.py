@@ -5,7 +5,9 @@ from collections.abc import Callable
 from flask import Blueprint, Response
 
 from app import edits, experiments
+from app.api.answers import Experiment
 from app.api.http import actor, read, requires, services
+from app.api.operations import describes
 from app.api.query import checked_unit
 from app.api.schemas import PinRequest
 from app.api.versions import changed_to, if_match
@@ -20,6 +22,7 @@ blueprint = Blueprint("overrides", __name__, url_prefix="/v1/experiments/<key>/o
 
 @blueprint.put("")
 @requires(Scope.ADMIN)
+@describes(Experiment, takes=PinRequest, guarded=True)
 def put_unit(key: str, unit: str) -> Response:
     """Pins a unit to an arm; the same again changes nothing."""
     arm = read(PinRequest).arm
@@ -28,6 +31,7 @@ def put_unit(key: str, unit: str) -> Response:
 
 @blueprint.delete("")
 @requires(Scope.ADMIN)
+@describes(Experiment, guarded=True)
 def delete_unit(key: str, unit: str) -> Response:
     """Lets a unit go: the policy chooses for it again."""
     return _change(key, unit, lambda specification: edits.unpin(specification, unit))

@@ -3,8 +3,9 @@
 from flask import Blueprint, Response
 
 from app.api.http import read, reply, requires, services
+from app.api.operations import describes
 from app.auth import Scope
-from app.preview import PreviewRequest, preview
+from app.preview import Preview, PreviewRequest, preview
 
 __all__ = ["blueprint"]
 
@@ -13,6 +14,7 @@ blueprint = Blueprint("previews", __name__)
 
 @blueprint.post("/v1/experiments/<key>/preview")
 @requires(Scope.READ)
+@describes(Preview, takes=PreviewRequest)
 def post_preview(key: str) -> Response:
     """What each arm answers now, with its probability, and which one the unit would get."""
     wanted = read(PreviewRequest)

@@ -5,20 +5,27 @@ from typing import Literal
 from flask import Blueprint, Response, request
 
 from app import quarantine
+from app.api.answers import QuarantineEntry, QuarantinePage
 from app.api.http import Names, actor, read, reply, requires, services
+from app.api.operations import EXPERIMENT, Query, before, describes, limit
 from app.api.query import LARGEST_ID, whole
 from app.api.schemas import QuarantineSelection
 from app.auth import Scope
 from app.errors import InvalidInput
+from app.quarantine import Discarded, Replayed
 from app.store.quarantine import Filter
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("quarantine", __name__, url_prefix="/v1/quarantine")
 
+_REASON = Query("reason", str, "Only with this reason")
+_STATE = Query("state", Literal["open", "replayed", "discarded"], "Only in this state")
+
 
 @blueprint.get("")
 @requires(Scope.READ, Names.IN_QUERY)
+@describes(QuarantinePage, query=(EXPERIMENT, _REASON, _STATE, before(), limit(100, 1000)))
 def list_quarantine() -> Response:
     """Entries, the newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)
@@ -31,6 +38,7 @@ def list_quarantine() -> Response:
 
 @blueprint.get("/<int:entry_id>")
 @requires(Scope.READ)
+@describes(QuarantineEntry)
 def get_entry(entry_id: int) -> Response:
     """One entry."""
     return reply(quarantine.get(services().database, min(entry_id, LARGEST_ID)))
@@ -38,6 +46,7 @@ def get_entry(entry_id: int) -> Response:
 
 @blueprint.post("/<any(replay, discard):action>")
 @requires(Scope.ADMIN)
+@describes((Replayed, Discarded), takes=QuarantineSelection)
 def settle(action: Literal["replay", "discard"]) -> Response:
     """Tries entries again, or marks them as of no use."""
     wanted = _filter(read(QuarantineSelection))

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 import msgspec
 from flask import request
 
+from app.api.moments import in_utc
 from app.errors import InvalidInput
 from app.specification import KEY_PATTERN, UnitId
 
@@ -59,7 +60,7 @@ def moment(name: str) -> datetime | None:
         raise InvalidInput.at("#", f"query parameter {name}={text!r} must be like 2026-11-24T09:00:00Z") from error
     if value.tzinfo is None:
         raise InvalidInput.at("#", f"query parameter {name}={text!r} needs a time zone, as Z")
-    return value
+    return in_utc(value)
 
 
 def words(name: str, known: Sequence[Word] | None = None) -> list[Word] | None:

@@ -10,11 +10,13 @@ from uuid import UUID
 import msgspec
 from flask import Blueprint, Response
 
-from app.api.codec import decode, decode_shape
-from app.api.http import Names, body, caller, reply, requires, services
+from app.api.answers import RecommendationAnswers
+from app.api.codec import decode, decode_parts
+from app.api.http import Names, caller, json_body, reply, requires, services
 from app.api.ids import check_id
+from app.api.operations import describes
 from app.api.problems import Problem, problem_of
-from app.api.schemas import BatchRequest, RecommendationAnswer, RecommendationRequest
+from app.api.schemas import BatchRequest, RecommendationAnswer, RecommendationRequest, RecommendationRequests
 from app.auth import Scope, permit
 from app.errors import Conflict, CroupierError
 from app.ids import new_id
@@ -44,16 +46,18 @@ class _Asked(NamedTuple):
 
 @blueprint.post("/v1/recommendations")
 @requires(Scope.DECIDE, Names.ITSELF)
+@describes(RecommendationAnswer, takes=RecommendationRequest, refusals=(404, 409))
 def post_recommendation() -> Response:
     """One decision."""
-    return reply(recommend(services(), caller(), body()))
+    return reply(recommend(services(), caller(), json_body()))
 
 
 @blueprint.post(_BATCH_PATH)
 @requires(Scope.DECIDE, Names.ITSELF)
+@describes(RecommendationAnswers, takes=RecommendationRequests)
 def post_recommendations() -> Response:
     """Many decisions."""
-    return reply(recommend_batch(services(), caller(), body()))
+    return reply(recommend_batch(services(), caller(), json_body()))
 
 
 def recommend(services: Services, key: KeyRecord, data: bytes) -> RecommendationAnswer:
@@ -67,7 +71,7 @@ def recommend_batch(services: Services, key: KeyRecord, data: bytes) -> dict[str
     """The same for many requests; what is wrong with one is its result, and the others are decided."""
     results: dict[int, RecommendationAnswer | Problem] = {}
     asked: dict[int, _Asked] = {}
-    requests = decode_shape(data, BatchRequest).requests
+    requests = decode_parts(data, BatchRequest, "requests").requests
     services.keys.charge(key, len(requests) - 1)
     for index, part in enumerate(requests):
         try:

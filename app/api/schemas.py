@@ -25,7 +25,9 @@ __all__ = [
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
+    "ExposureRequests",
     "FeedbackRequest",
+    "FeedbackRequests",
     "FlagAnswer",
     "FlagMetadata",
     "FlagRequest",
@@ -39,6 +41,7 @@ __all__ = [
     "QuarantineSelection",
     "RecommendationAnswer",
     "RecommendationRequest",
+    "RecommendationRequests",
     "RotationRequest",
     "SilenceRequest",
 ]
@@ -254,3 +257,21 @@ class ItemsRequest(_Body, frozen=True, kw_only=True):
     """`PUT /v1/items`: inserts or replaces."""
 
     items: Annotated[list[ItemRequest], Meta(max_length=10_000)]
+
+
+class RecommendationRequests(_Body, frozen=True, kw_only=True):
+    """`BatchRequest` as a client writes it."""
+
+    requests: Annotated[list[RecommendationRequest], Meta(max_length=1000)]
+
+
+class FeedbackRequests(_Body, frozen=True, kw_only=True):
+    """`BulkFeedback` as a client writes it."""
+
+    events: Annotated[list[FeedbackRequest], Meta(max_length=5000)]
+
+
+class ExposureRequests(_Body, frozen=True, kw_only=True):
+    """`BulkExposures` as a client writes it."""
+
+    exposures: Annotated[list[ExposureRequest], Meta(max_length=5000)]

@@ -7,15 +7,19 @@ from flask import Blueprint, Response, request
 
 from app.api.codec import encode
 from app.api.http import Names, actor, reply, requires, services
+from app.api.operations import EXPERIMENT, SINCE, UNTIL, Query, describes, limit
 from app.api.query import checked_unit, moment, whole
 from app.auth import Scope
 from app.errors import InvalidInput
-from app.units import Asked, erase_unit, export_unit, unit_story
+from app.units import Asked, Erased, UnitStory, erase_unit, export_unit, unit_story
 
 __all__ = ["blueprint"]
 
 # A unit may hold slashes.
 blueprint = Blueprint("units", __name__, url_prefix="/v1/units/<path:unit>")
+
+_CURSOR = Query("cursor", UUID, "`next_cursor` of the page before")
+_NDJSON = "application/x-ndjson"
 
 _DEFAULT_RANGE = timedelta(days=30)
 _AHEAD = timedelta(minutes=5)  # a client's clock, from which an id's moment may be
@@ -24,6 +28,7 @@ _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 
 @blueprint.get("")
 @requires(Scope.READ, Names.IN_QUERY)
+@describes(UnitStory, query=(EXPERIMENT, SINCE, UNTIL, _CURSOR, limit(50, 200)))
 def get_unit(unit: str) -> Response:
     """What the unit was given and why, what came of it, and how it compares with everybody."""
     parts, now = services(), datetime.now(UTC)
@@ -32,14 +37,16 @@ def get_unit(unit: str) -> Response:
 
 @blueprint.get("/export")
 @requires(Scope.ADMIN)
+@describes(str, answers_text=_NDJSON)
 def export(unit: str) -> Response:
     """Everything that is stored about the unit, as NDJSON."""
     lines = (encode(one) + b"\n" for one in export_unit(services().database, checked_unit(unit)))
-    return Response(lines, content_type="application/x-ndjson")
+    return Response(lines, content_type=_NDJSON)
 
 
 @blueprint.delete("")
 @requires(Scope.ADMIN)
+@describes(Erased)
 def erase(unit: str) -> Response:
     """Erases the unit: its decisions stay countable under a name that leads nowhere."""
     return reply(erase_unit(services().database, checked_unit(unit), datetime.now(UTC), actor=actor()))

@@ -18,7 +18,7 @@ _settings = Settings.from_environment()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
-worker_class = Worker
+worker_class = type("Worker", (Worker,), {"patience_s": _settings.request_timeout_ms / 1000})
 # A worker that is silent for so long is replaced.
 timeout = 30
 graceful_timeout = 10

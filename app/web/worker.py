@@ -1,6 +1,7 @@
-"""A gunicorn worker that stops without losing a connection.
+"""A gunicorn worker that stops without losing a connection, and waits for no client without end.
 
-gunicorn's own resets those that have just arrived, and waits for idle ones as if they were requests.
+gunicorn's own resets connections that have just arrived, waits for idle ones as if they were requests, and answers what
+it cannot read in HTML.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,12 @@ from typing import Any
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+from app.errors import RequestTooSlow
+from app.web.connection import LEFTOVER_BYTES, Connection
+from app.web.refusals import as_http, refusal_of
 
 __all__ = ["Worker"]
 
@@ -47,7 +53,10 @@ class _Server(StreamServer):
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
-    """Lets go of idle connections when it stops: gunicorn's own would wait for them as if they were requests."""
+    """Lets go of idle connections when it stops, of slow ones in time, and answers what it cannot read as a problem."""
+
+    patience_s = 10.0
+    """For a request's head, its body, and each piece of its answer."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - gunicorn's signature
         super().__init__(*arguments, **options)
@@ -66,6 +75,31 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             finally:
                 del self._waiting[here]
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:  # noqa: ANN401 - gunicorn's signature
+        """Serves one connection."""
+        super().handle(listener, Connection(client, self.patience_s), addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: Any) -> None:  # noqa: ANN401 - gunicorn's signature
+        """Answers one request, then reads what is left of its body.
+
+        Raises:
+            StopIteration: too much is left, or where the next request begins is not known.
+        """
+        sock.begin_body()
+        super().handle_request(listener_name, req, sock, addr)
+        if not _is_read(req.body):
+            raise StopIteration
+        sock.await_request()
+
+    def handle_error(self, req: Any, client: Connection, addr: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002 - gunicorn's signature
+        """Answers what could not be read."""
+        if not isinstance(exc, Exception):  # it is to end
+            return
+        self.log.debug("refused a request of %s: %s", addr, exc)
+        with suppress(OSError):
+            client.sendall(as_http(refusal_of(exc)))
+            client.close_gracefully()
+
     def notify(self) -> None:
         """Every second. A worker that stops, asked to or after CROUPIER_MAX_REQUESTS, does so once more at least."""
         super().notify()
@@ -76,3 +110,14 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def _end_waiting(self) -> None:
         for greenlet, timeout in list(self._waiting.items()):
             greenlet.kill(timeout, block=False)
+
+
+def _is_read(body: Any) -> bool:  # noqa: ANN401 - gunicorn has no types
+    """Reads the rest of a body; False when it does not come, or is too much."""
+    left = LEFTOVER_BYTES
+    try:
+        while left > 0 and (piece := body.read(min(left, 64 * 1024))):
+            left -= len(piece)
+    except (ParseException, RequestTooSlow):
+        return False
+    return left > 0

@@ -3,19 +3,20 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from app.ids import time_of
 from app.store.database import Database
 from tests.acceptance.talking import TWO_ARMS, decide, fresh_id, id_at, problem, written
 from tests.running import Api, Service
 
 DECIDE, FEEDBACK, ITEMS = "/v1/recommendations", "/v1/feedback", "/v1/items"
-NEW = "/v1/experiments/bad-new"
+NEW, RULE = "/v1/experiments/bad-new", "/v1/alert-rules/bad"
 MIB = 1024 * 1024
 
 
@@ -462,14 +463,13 @@ def test_a_chunked_body_within_the_limit_is_taken(service: Service) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        b'{"experiment":"bad-running","unit":"user","unit":"other"}',
         b'{"experiment":"bad-running","unit":"user","context":{"x":1' + b"0" * 400 + b"}}",
         b'{"experiment":"bad-running","unit":"user","context":{"x":"\\\\u0000 \\ud83c\\udfb0"}}',
         b'{"experiment":"bad-running","unit":"' + "🎰".encode() * 256 + b'"}',
         b'{"experiment":"bad-running","unit":"user","context":{"x":' + b"[" * 98 + b"]" * 98 + b"}}",
         b'{"experiment":"bad-running","unit":"u","context":{"x":"' + b"x" * (MIB - 200) + b'"}}',
     ],
-    ids=["duplicate members", "10^400", "no U+0000", "emoji", "98 levels", "almost 1 MiB"],
+    ids=["10^400", "no U+0000", "emoji", "98 levels", "almost 1 MiB"],
 )
 @pytest.mark.usefixtures("decision")
 def test_unusual_but_valid_input_is_taken_and_can_be_read_back(raw: bytes, api: Api) -> None:
@@ -481,17 +481,55 @@ def test_unusual_but_valid_input_is_taken_and_can_be_read_back(raw: bytes, api: 
 
 
 @pytest.mark.usefixtures("decision")
-def test_the_content_type_of_a_request_does_not_matter(api: Api) -> None:
-    """JSON is JSON, whatever curl calls it."""
-    for content_type in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "",
-        "??",
-    ):
-        body = {"experiment": "bad-running", "unit": "user"}
-        api.call("POST", DECIDE, body, headers={"Content-Type": content_type}).ok()
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json", "",
+     "application/x-www-form-urlencoded"],
+)  # fmt: skip
+def test_json_is_taken_and_so_is_what_says_nothing_of_itself(kind: str, api: Api) -> None:
+    """JSON by any of its names, by none, or by the one that `curl -d` gives everything."""
+    api.call("POST", DECIDE, {"experiment": "bad-running", "unit": "user"}, headers={"Content-Type": kind}).ok()
+
+
+@pytest.mark.usefixtures("decision")
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "??", "json"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", DECIDE), ("POST", FEEDBACK), ("PUT", NEW), ("PUT", ITEMS), ("PUT", RULE)]
+)
+def test_a_body_that_says_it_is_no_json_is_refused(
+    method: str, path: str, kind: str, api: Api, stored: Database
+) -> None:
+    """415, and nothing is done, also if it would be JSON."""
+    before = written(stored)
+    problem(api.call(method, path, {"experiment": "bad-running", "unit": "u"}, headers={"Content-Type": kind}), 415)
+    assert written(stored) == before
+
+
+@pytest.mark.usefixtures("decision")
+@pytest.mark.parametrize(
+    ("method", "path", "raw"),
+    [
+        ("POST", DECIDE, b'{"experiment":"bad-running","unit":"user","unit":"other"}'),
+        ("POST", DECIDE, b'{"experiment":"bad-running","unit":"user","context":{"a":{"x":1,"\\u0078":2}}}'),
+        ("POST", f"{DECIDE}/batch", b'{"requests":[{"experiment":"bad-running","unit":"u"}],"requests":[]}'),
+        ("POST", FEEDBACK, b'{"events":[{}],"events":[]}'),
+        ("PUT", ITEMS, b'{"items":[{"item_id":"a","item_id":"b"}]}'),
+        ("PUT", NEW, b'{"arms":[{"key":"a","key":"b"}]}'),
+    ],
+)
+def test_a_member_that_occurs_twice_is_refused(method: str, path: str, raw: bytes, api: Api, stored: Database) -> None:
+    """Which of the two was meant nobody can know; nothing is taken."""
+    before = written(stored)
+    assert "twice" in problem(api.call(method, path, raw=raw), 422, "#")["detail"]
+    assert written(stored) == before
+
+
+@pytest.mark.usefixtures("decision")
+def test_a_member_that_occurs_twice_in_one_event_of_many_is_that_events_fault(api: Api) -> None:
+    """The others are taken."""
+    one = f'{{"decision_id":"{fresh_id()}","value":1'.encode()
+    answer = api.call("POST", FEEDBACK, raw=b'{"events":[' + one + b"}," + one + b',"value":0}]}').ok()
+    assert [result["status"] for result in answer["results"]] == ["unmatched", "rejected"]
 
 
 @pytest.mark.usefixtures("decision")
@@ -521,6 +559,20 @@ def test_the_instance_of_a_problem_is_a_uri_reference(api: Api) -> None:
 def test_a_feature_too_small_for_the_database_is_taken(api: Api) -> None:
     """The smallest numbers that JSON can carry are not stumbled over."""
     api.put(ITEMS, {"items": [{"item_id": "tiny", "features": [1e-46, 1e-320, 1.0], "popularity": 1e-320}]}).ok()
+
+
+@pytest.mark.parametrize("offset", ["+17:29", "-23:59"])
+@pytest.mark.parametrize("day", ["2026-11-24", "0001-01-01", "9999-12-31"])
+def test_any_moment_with_any_offset_can_be_asked_for(day: str, offset: str, api: Api, decision: str) -> None:
+    """Offsets that PostgreSQL does not know, and years that others do not."""
+    moment = f"{day}T23:59:59{offset.replace('+', '%2B')}"
+    for path in ("arms", "history", "drift", "data-quality", "metrics"):
+        api.get(f"/v1/experiments/bad-running/{path}?since={moment}").ok()
+    api.post("/v1/silences", {"labels": {"a": "b"}, "ends_at": "9999-12-31T23:59:59-14:00"}).ok()
+    api.get("/v1/silences").ok()
+    made_at = time_of(UUID(decision)).astimezone(timezone(timedelta(hours=17, minutes=29)))
+    event = {"decision_id": decision, "value": 1, "occurred_at": made_at.isoformat(), "event_id": day + offset}
+    assert api.post(FEEDBACK, event).ok()["status"] == "accepted"
 
 
 def test_the_service_is_healthy_after_all_that(service: Service, api: Api) -> None:

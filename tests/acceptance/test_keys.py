@@ -21,7 +21,7 @@ from app.store.database import Database
 from tests.acceptance.talking import TWO_ARMS, decide, key_of, opened, problem
 from tests.running import ADMIN_KEY, Api, Service, until
 
-OPEN = {"/livez", "/readyz"}
+OPEN = {"/livez", "/readyz", "/openapi.json", "/docs"}
 ANYTHING = {
     "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "arm": "a", "unit": "u", "item_id": "i",
     "entry_id": 1, "alert_id": 1, "silence_id": 1, "avatar": "a", "prefix": "ck_00000000",
