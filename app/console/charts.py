@@ -31,6 +31,7 @@ class Chart:
         series: a line each, in the order of the legend.
         range: of the time axis; None: as far as there are figures.
         events: what is marked on the time axis: `at` (seconds), `kind`, `text`.
+        colours: arms in the order of the colours, so that one has the same in every chart; empty: that of the series.
         note: what the figures are, in a sentence.
     """
 
@@ -41,6 +42,7 @@ class Chart:
     series: Sequence[Series]
     range: tuple[float, float] | None = None
     events: Sequence[dict[str, Any]] = field(default=())
+    colours: Sequence[str] = ()
     note: str = ""
 
 
@@ -52,7 +54,9 @@ def answer(chart: Chart, form: str) -> Response:
             "range": chart.range,
             "format": chart.format,
             "x": as_json(chart.x) if chart.kind == "density" else [round(x) for x in chart.x],
-            "series": [_as_json(series) for series in chart.series],
+            "series": [
+                {**_as_json(series), "colour": _colour(chart, place)} for place, series in enumerate(chart.series)
+            ],
             "events": [{**event, "at": round(event["at"].timestamp())} for event in chart.events],
         }
         return Response(json.dumps(body, separators=(",", ":")), content_type="application/json")
@@ -62,6 +66,11 @@ def answer(chart: Chart, form: str) -> Response:
 def _as_json(series: Series) -> dict[str, Any]:
     parts = {"label": series.arm, "values": series.values, "lower": series.lower, "upper": series.upper}
     return {name: as_json(part) for name, part in parts.items() if len(part)}
+
+
+def _colour(chart: Chart, place: int) -> int:
+    arm = chart.series[place].arm
+    return chart.colours.index(arm) if arm in chart.colours else place
 
 
 def _is_banded(chart: Chart) -> bool:

@@ -150,15 +150,15 @@ def _rate(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
 
 def _lift(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
     parts = services()
-    x, series = over_time.lift_over_time(
-        parts.database, experiment.key, steps, _shown(experiment), now=now, aside=parts.aside
-    )
+    shown = _shown(experiment)
+    x, series = over_time.lift_over_time(parts.database, experiment.key, steps, shown, now=now, aside=parts.aside)
     return Chart(
         title=f"Lift over {experiment.specification.control_arm}",
         kind="line",
         format="number",
         x=x,
         series=series,
+        colours=shown,
         note="Of all outcomes of the present configuration up to then; the intervals hold at every look.",
         **_time_axis(experiment, steps),
     )

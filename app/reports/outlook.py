@@ -70,10 +70,11 @@ def densities(evidence: Evidence, arms: Sequence[str]) -> tuple[list[float], dic
     lower, upper = posterior.support
     z = np.linspace(lower.min(), upper.max(), _GRID)
     means = posterior.value(z)
-    heights = np.exp(posterior.log_density(z[None, :])) / np.maximum(np.gradient(means, z), 1e-300)
+    in_z = np.exp(posterior.log_density(z[None, :]))
+    heights = in_z / np.maximum(np.gradient(means, z), 1e-300)
     places: set[int] = set()
-    for height in heights:
-        there = np.flatnonzero(height > _NEGLIGIBLE * height.max())
+    for density in in_z:
+        there = np.flatnonzero(density > _NEGLIGIBLE * density.max())
         places |= set(np.linspace(there[0], there[-1], _POINTS).astype(int).tolist())
     chosen = sorted(places)
     return means[chosen].tolist(), {arm: heights[i, chosen].tolist() for i, arm in enumerate(shown)}

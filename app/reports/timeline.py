@@ -32,6 +32,7 @@ __all__ = [
 
 # Name → how far back, and the width of a step; at most 100 steps each.
 RANGES: Final[Mapping[str, tuple[timedelta, timedelta]]] = {
+    "10m": (timedelta(minutes=10), timedelta(seconds=10)),
     "1h": (timedelta(hours=1), timedelta(minutes=1)),
     "6h": (timedelta(hours=6), timedelta(minutes=5)),
     "24h": (timedelta(hours=24), timedelta(minutes=15)),

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from app.reports.shapes import ArmReport, ArmsReport
 from app.store.experiments import Experiment
-from app.wording import percent, signed
+from app.wording import percent, seconds, signed
 
 __all__ = ["Finding", "Verdict", "leader_of", "verdict_of"]
 
@@ -125,8 +125,8 @@ def _season(experiment: Experiment, now: datetime) -> Finding:
     """Behaviour differs between the days of a week: less than a whole one is a sample of some days."""
     age = now - experiment.created_at
     if age < _WEEK:
-        days = age.total_seconds() / 86_400
-        return Finding(grade="open", text=f"Seasonality: it has run {days:.1f} days, less than a whole week.")
+        ran = seconds(age.total_seconds())
+        return Finding(grade="open", text=f"Seasonality: it has run for {ran}, less than a whole week.")
     return Finding(grade="good", text=f"It has run {age.days} days: every day of the week is in the figures.")
 
 

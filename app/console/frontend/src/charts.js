@@ -90,8 +90,8 @@ function lines(data) {
   const bands = [];
   const columns = [];
   const format = data.format === "percent" ? percent : number;
-  data.series.forEach((one, i) => {
-    const stroke = colour(`--s${(i % COLOURS) + 1}`);
+  data.series.forEach((one) => {
+    const stroke = colour(`--s${(one.colour % COLOURS) + 1}`);
     const at = columns.length + 1;
     series.push({ label: one.label, stroke, width: 1.75, spanGaps: true, points: { show: data.x.length < 40, size: 4 }, fill: data.kind === "density" ? faint(stroke) : undefined, value: (_, y) => format(y) });
     columns.push(one.values);
@@ -117,8 +117,8 @@ function stacked(data) {
     sums = sums.map((sum, i) => sum + (one.values[i] ?? 0));
     columns.push(sums);
   }
-  const series = data.series.map((one, i) => {
-    const stroke = colour(`--s${(i % COLOURS) + 1}`);
+  const series = data.series.map((one) => {
+    const stroke = colour(`--s${(one.colour % COLOURS) + 1}`);
     const paths = uPlot.paths.stepped({ align: 1 });
     return { label: one.label, stroke, width: 1, paths, points: { show: false }, fill: solid(stroke), value: (_, __, ___, at) => percent(one.values[at]) };
   });
