@@ -68,7 +68,8 @@ def chart(key: str, name: str, form: str = "html") -> Response:
     now = datetime.now(UTC)
     experiment = experiments.get(services().database, key)
     steps = over_time.steps_of(_range(experiment, now), now)
-    return answer(_CHARTS[name](experiment, steps, now), form)
+    back = key, url_for("experiment.show", key=key, range=request.args.get("range"))
+    return answer(_CHARTS[name](experiment, steps, now), form, back=back)
 
 
 @blueprint.get("/actions/<name>")
