@@ -1,7 +1,7 @@
 """The monitor: housekeeping beside serving. One is active, others stand by.
 
 It makes partitions ahead of time and ends old ones, keeps the statistics small, matches events that came before their
-decision, and counts how long decisions took.
+decision, counts how long decisions took, and works out figures of closed windows.
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from app import integrity
 from app.latency import LatencyCount
 from app.learning import last_mature_bucket
 from app.roles import run_as_only_one
@@ -39,7 +40,7 @@ from app.store.targets import resolve
 from monitoring.instruments import MONITOR_PASS
 from monitoring.meter import Meter
 
-__all__ = ["compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
+__all__ = ["Housekeeping", "compact_all", "expire_unmatched", "grow", "match_unmatched", "run"]
 
 Sent = TypeVar("Sent", bound=Event)
 
@@ -58,11 +59,11 @@ _FIGURES_KEPT = timedelta(days=400)
 
 def run(database: Database, *, interval_s: float, retention_days: int, stop: threading.Event, meter: Meter) -> None:
     """Keeps house until `stop` is set."""
-    housekeeping = _Housekeeping(database, retention_days)
+    housekeeping = Housekeeping(database, retention_days)
 
     def work() -> None:
         with meter.timing(MONITOR_PASS):
-            housekeeping.once()
+            housekeeping.once(datetime.now(UTC))
 
     run_as_only_one(database, _MONITOR_LOCK, work, interval_s=interval_s, stop=stop)
 
@@ -135,23 +136,27 @@ def compact_all(database: Database, now: datetime) -> int:
     return written
 
 
-class _Housekeeping:
+class Housekeeping:
     """What the monitor does, and when it did it last."""
 
     def __init__(self, database: Database, retention_days: int) -> None:
         self._database = database
         self._retention_days = retention_days
         self._done_at: dict[str, datetime] = {}
+        self._measured_until: datetime | None = None
         self._latencies = LatencyCount(database)
 
-    def once(self) -> None:
+    def once(self, now: datetime) -> None:
         """Everything that is due."""
-        now = datetime.now(UTC)
         if self._is_due("growth", _GROWTH_EVERY, now):
             grow(self._database, now, self._retention_days)
         if self._is_due("compaction", _COMPACTION_EVERY, now):
             compact_all(self._database, now)
             build_next(self._database)
+        closed = integrity.last_closed(now)
+        if closed != self._measured_until:
+            integrity.measure(self._database, closed)
+            self._measured_until = closed
         while match_unmatched(self._database, now):
             pass
         if self._is_due("latencies", _LATENCIES_EVERY, now):

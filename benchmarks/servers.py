@@ -66,7 +66,7 @@ def servers(folder: Path) -> Iterator[str]:
             "CROUPIER_REQUEST_LOG": "on",
             "CROUPIER_METRICS": "on",
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "10000",  # six times as often as by default
         }
         processes = [subprocess.Popen(command, env=environment, cwd=_ROOT) for command in commands]
         try:

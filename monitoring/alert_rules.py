@@ -33,6 +33,10 @@ Metric = Literal[
     "fallback_share",
     "rejected_share",
     "reward_rate",
+    # Of closed windows of five minutes: `app.integrity`.
+    "overdue_share",
+    "repeated_share",
+    "unit_concentration",
     # Of the newest closed window's data: `monitoring.data_quality`.
     "missing_share",
     "unseen_share",
@@ -101,17 +105,20 @@ class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
 
 
 class Change(Rule, frozen=True, kw_only=True, tag="change"):
-    """A rate differs from that of the window before: by enough to matter, and too much for chance.
+    """A figure differs from that of the window before: by enough to matter, and too much for chance.
 
-    The reading's value is (now − reference) ÷ |reference|, its interval that of now − reference.
+    The reading's value is (now − reference) ÷ |reference|, its interval that of now − reference. A reward rate must
+    differ from that of the same hours a season before, too, where there are enough rewards to compare with, so that
+    what happens every day is no change.
     """
 
-    metric: Literal["reward_rate"] = "reward_rate"
+    metric: Literal["reward_rate", "unit_concentration"] = "reward_rate"
     direction: Literal["any", "up", "down"] = "any"
     at_least: Annotated[float, Meta(ge=0)] = 0.2  # relative
     level: Annotated[float, Meta(ge=0.5, lt=1)] = 0.999
     window_s: Window = 3600.0
     reference_s: Window = 86_400.0
+    season_s: Annotated[float, Meta(ge=0, le=86_400)] = 86_400.0  # 0: there is none; hours are not known for longer
 
     def holds(self, reading: Reading, *, firing: bool) -> bool:
         """See `Rule.holds`."""
@@ -237,12 +244,13 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "avatar": Avatar(
         min_sample=1, summary="A list that an avatar was given is not as expected",
     ),
+    "busy-units": Change(
+        metric="unit_concentration", direction="up", at_least=1.0, level=0.9999, window_s=900, for_s=300,
+        keep_firing_for_s=900, min_sample=300,
+        summary="A few units ask for much more than before: bots, or a client that loops",
+    ),
     "drift": Drift(
         min_sample=50, summary="Half of the context's features have drifted",
-    ),
-    "duplicate-feedback": Threshold(
-        metric="duplicate_share", value=0.05, clear_at=0.03, min_sample=100,
-        summary="Events come again under another id, and count twice",
     ),
     "empty-lists": Threshold(
         metric="empty_list_share", value=0.05, clear_at=0.03, min_sample=100, summary="Many answers are empty lists",
@@ -253,10 +261,6 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     ),
     "feature-drift": Drift(
         of="features", min_sample=50, summary="A feature has drifted: of the context, of scores, or rewards of an arm",
-    ),
-    "late-feedback": Threshold(
-        metric="late_share", value=0.2, clear_at=0.1, min_sample=100,
-        summary="Feedback comes after the attribution window: the policy learns that nothing came",
     ),
     "latency-page-fast": SloBurn(
         severity="page", of="latency", objective=0.99, factor=14.4, window_s=3600, short_window_s=300, min_sample=500,
@@ -281,9 +285,17 @@ DEFAULT_RULES: Final[Mapping[str, AnyRule]] = {
     "no-looks": Absence(
         of="looks", window_s=3600, min_sample=3, summary="Avatars are not looked at",
     ),
+    "overdue-feedback": Threshold(
+        metric="overdue_share", value=0.1, clear_at=0.05, window_s=900, for_s=300, min_sample=50,
+        summary="Rewards come after their attribution window, when the learner has counted them as missing",
+    ),
     "quarantine": Threshold(
         metric="rejected_share", value=0.05, clear_at=0.03, window_s=3600, for_s=300, min_sample=100,
         summary="Many events cannot be used and go to quarantine",
+    ),
+    "repeated-feedback": Threshold(
+        metric="repeated_share", value=0.1, clear_at=0.05, window_s=900, for_s=300, min_sample=50,
+        summary="Events are sent again under another event_id, so that sums count them twice",
     ),
     "reward-change": Change(
         direction="down", for_s=600, keep_firing_for_s=1800, min_sample=1000, summary="The reward rate has fallen",

@@ -71,6 +71,7 @@ def show() -> str:
         ranges=list(_RANGES),
         flips=flips[:_SHOWN_FLIPS],
         picture=_picture(flips, since, now),
+        since=since,
         silences=alerts.silences(database, before=None, limit=_PAGE),
         now=now,
         done=_DONE.get(request.args.get("done", "")),

@@ -57,7 +57,7 @@ def show(scope: Scope) -> str:
         cards=features[_CARDS * (page - 1) : _CARDS * page],
         features=features,
         page=page,
-        pages=-(-len(features) // _CARDS),
+        last_page=-(-len(features) // _CARDS),
         ended=ended,
         figures=[one for one in figures if one.feature is None],
         of_features=_worst(figures),

@@ -39,16 +39,20 @@ def distributions(histogram: Mapping[str, Any]) -> Markup:
     return _picture(filled + line, _WIDTH, _HEIGHT, "Both distributions; the table has the figures")
 
 
-def bars(values: Sequence[float], *, width: int = 560, height: int = 140, words: str) -> Markup:
-    """Bars beside each other."""
+def bars(values: Sequence[float], labels: Sequence[str], words: str) -> Markup:
+    """Bars beside each other, each with its label under it."""
+    width, height = 560, 130
     highest, step = max([*values, 1e-12]), width / max(len(values), 1)
-    drawn = Markup("").join(
-        Markup('<rect class="fill" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-            i * step + 1, height * (1 - value / highest), step - 2, height * value / highest
+    drawn = Markup("")
+    for i, (value, label) in enumerate(zip(values, labels, strict=True)):
+        tall = height * value / highest
+        drawn += Markup('<rect class="fill" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+            i * step + 2, height - tall, step - 4, tall
         )
-        for i, value in enumerate(values)
-    )
-    return _picture(drawn, width, height, words)
+        drawn += Markup('<text class="quiet" text-anchor="middle" x="{:.1f}" y="{}">{}</text>').format(
+            (i + 0.5) * step, height + 15, label
+        )
+    return _picture(drawn, width, height + 20, words)
 
 
 def interval_line(

@@ -70,6 +70,7 @@ def decide(
     k: int,
     context: dict[str, Any],
     started: float,
+    now: datetime | None = None,
     meter: Meter | None = None,
 ) -> DecisionRow:
     """One decision, ready for the journal.
@@ -81,6 +82,7 @@ def decide(
         k: how many items at most, 1 to 500.
         context: as the client sent it.
         started: `time.perf_counter()` when the request arrived.
+        now: when it is decided; None: once the recommender has answered.
         meter: is told how long the recommender took.
 
     Raises:
@@ -94,7 +96,7 @@ def decide(
     fallen_back = served_arm != choice.arm
     if meter is not None:
         note_recommender(meter, served.key, served.arms[choice.arm].key, asked, answered=not fallen_back)
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     return DecisionRow(
         decision_id=decision_id,
         experiment=served.key,

@@ -85,12 +85,19 @@ def unit_of(user: int) -> str:
 
 
 def specification(
-    arms: Mapping[str, Recommender], *, model_url: str | None, window_s: float, confirmed: bool
+    arms: Mapping[str, Recommender], *, model: Mapping[str, object] | None, window_s: float, confirmed: bool
 ) -> dict[str, object]:
-    """The experiment: Thompson sampling on clicks, with revenue as its business metric."""
+    """The experiment: Thompson sampling on clicks, with revenue as its business metric.
+
+    Args:
+        arms: that the service answers by itself.
+        model: the recommender of the arm `model`; None: there is no such arm.
+        window_s: attribution window, seconds.
+        confirmed: whether exposures are confirmed.
+    """
     listed = [{"key": key, "recommender": msgspec.to_builtins(arm)} for key, arm in arms.items()]
-    if model_url:
-        listed.append({"key": "model", "recommender": {"kind": "http", "url": model_url, "deadline_ms": 500}})
+    if model:
+        listed.append({"key": "model", "recommender": dict(model)})
     return {
         "state": "running",
         "arms": listed,

@@ -1,6 +1,5 @@
 """Who comes when: a Poisson process whose rate may swing, thinned from a faster one."""
 
-import math
 from collections.abc import Iterator
 
 import msgspec
@@ -11,7 +10,6 @@ from app.simulation.scenarios import Scenario
 __all__ = ["Arrival", "arrivals"]
 
 BOTS = 5
-WAVES = 4  # in the whole duration
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -31,7 +29,7 @@ def arrivals(
     at = rng.exponential(1 / fastest)
     while at < duration_s:
         conditions = scenario.at(at / duration_s)
-        wave = math.sin(2 * math.pi * WAVES * (at / duration_s - scenario.starts))
+        wave = scenario.wave(at / duration_s)
         if rng.random() * fastest < rate * (1 + conditions.swing * wave):
             bot = int(rng.integers(BOTS)) if rng.random() < conditions.bots else None
             yield Arrival(at, int(rng.integers(n_users)), bot, int(rng.integers(2**53)))

@@ -21,7 +21,8 @@ from app.simulation.arrivals import arrivals
 from app.simulation.model_server import model_server
 from app.simulation.results import Injection, Phase, SimulationResult, print_result
 from app.simulation.scenarios import Scenario
-from app.simulation.traffic import Counts, Plan, Traffic
+from app.simulation.traffic import Counts, Traffic
+from app.simulation.visits import Plan
 from app.simulation.world import World, build_world
 
 __all__ = ["SimulationOptions", "simulate"]
@@ -103,7 +104,7 @@ class _Run:
         """Load the catalogue and create the experiment; both may be repeated."""
         body = specification(
             local_arms(self._world),
-            model_url=model_url,
+            model=None if model_url is None else {"kind": "http", "url": model_url, "deadline_ms": 500},
             window_s=self._options.window_s,
             confirmed=self._scenario.confirmed,
         )

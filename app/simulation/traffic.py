@@ -3,12 +3,10 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-
-import msgspec
-import numpy as np
+from typing import Any
 
 from app.ids import new_id
 from app.replay.clicks import ClickQueue
@@ -16,31 +14,12 @@ from app.replay.client import Client, Decision, FeedbackEvent, RequestRefused, S
 from app.replay.pacing import Patience, Stopped
 from app.replay.report import LiveReport
 from app.replay.tally import Tally
-from app.simulation.arms import unit_of
 from app.simulation.arrivals import Arrival
-from app.simulation.clicks import Action, actions, bot_actions
-from app.simulation.scenarios import Conditions, Scenario
-from app.simulation.world import World
+from app.simulation.visits import AGAIN, Plan, Sent, Visit, unit_and_conditions, visit
 
-__all__ = ["Counts", "Plan", "Traffic"]
+__all__ = ["Counts", "Traffic"]
 
 SHOW_EVERY_S = 0.5
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be sent."""
-
-    world: World
-    scenario: Scenario
-    experiment: str
-    duration_s: float
-    window_s: float
-    k: int
-
-    @property
-    def mean_delay_s(self) -> float:
-        """Of clicks after the answer, and of purchases after the click."""
-        return self.window_s / 5
 
 
 class Counts:
@@ -123,70 +102,42 @@ class Traffic:
 
     def _serve(self, arrival: Arrival) -> None:
         """Ask for a decision; queue its confirmation and what the user does."""
-        conditions = self._plan.scenario.at(arrival.at_s / self._plan.duration_s)
-        decision = self._ask(arrival, conditions)
-        rng = np.random.default_rng(arrival.seed)
-        done = self._reactions(rng, arrival, decision, conditions)
+        unit, conditions = unit_and_conditions(self._plan, arrival)
+        decision = self._ask(unit, self._plan.world.context(arrival.user, conditions.audience))
+        follows = visit(
+            self._plan,
+            arrival,
+            arm=decision.arm,
+            fell_back=decision.reason == "fallback",
+            items=[item.item_id for item in decision.items],
+        )
         self._counts.add("decisions")
         if arrival.bot is None:
-            self._tally(arrival).decided(decision, clicked=any(action.metric == "click" for action in done))
+            self._tally(arrival).decided(decision, clicked=follows.clicked)
         else:
             self._counts.add("bot_decisions")
-        self._confirm(rng, decision, conditions)
-        for action in done:
-            self._queue(rng, decision, action, conditions)
+        self._queue(decision, follows)
 
-    def _ask(self, arrival: Arrival, conditions: Conditions) -> Decision:
+    def _ask(self, unit: str, context: Mapping[str, Any]) -> Decision:
         request = {
             "experiment": self._plan.experiment,
-            "unit": unit_of(arrival.user) if arrival.bot is None else f"bot-{arrival.bot}",
+            "unit": unit,
             "k": self._plan.k,
-            "context": self._plan.world.context(arrival.user, conditions.audience),
+            "context": context,
             "decision_id": str(new_id()),
         }
         return self._patience(lambda: self._client.recommend(request))
 
-    def _reactions(
-        self, rng: np.random.Generator, arrival: Arrival, decision: Decision, conditions: Conditions
-    ) -> list[Action]:
-        """What the user, or bot, does with the list."""
-        if arrival.bot is not None:
-            return bot_actions(len(decision.items))
-        own_list = decision.reason != "fallback"
-        return actions(
-            rng,
-            self._plan.world,
-            arrival.user,
-            [self._plan.world.row(item.item_id) for item in decision.items],
-            appeal=conditions.appeal.get(decision.arm, 1.0) if own_list else 1.0,
-            mean_delay_s=self._plan.mean_delay_s,
-        )
-
-    def _confirm(self, rng: np.random.Generator, decision: Decision, conditions: Conditions) -> None:
-        """Queue the confirmation, unless it gets lost."""
-        if not self._plan.scenario.confirmed:
-            return
-        if rng.random() < conditions.exposures_lost.get(decision.arm, 0.0):
-            self._counts.add("exposures_lost")
-        else:
+    def _queue(self, decision: Decision, follows: Visit) -> None:
+        """Queue the confirmation, unless it gets lost, and all events."""
+        if follows.confirmed:
             self._exposures.add(decision.decision_id, delay_s=0.0)
-
-    def _queue(self, rng: np.random.Generator, decision: Decision, action: Action, conditions: Conditions) -> None:
-        """Queue the event, once or twice. It says when it occurred, however late it is sent."""
-        due = action.delay_s + conditions.lag_windows * self._plan.window_s
-        event = FeedbackEvent(
-            decision_id=decision.decision_id,
-            metric=action.metric,
-            value=action.value,
-            event_id=f"{action.metric}-{action.row}",
-            item_id=decision.items[action.row].item_id,
-            position=action.row + 1,
-            occurred_at=datetime.fromtimestamp(time.time() + action.delay_s, UTC).isoformat(timespec="milliseconds"),
-        )
-        self._events.add(event, delay_s=due)
-        if rng.random() < conditions.repeated:
-            self._counts.add("events_repeated")
-            self._events.add(msgspec.structs.replace(event, event_id=event.event_id + "-again"), delay_s=due)
+        elif follows.confirmed is False:
+            self._counts.add("exposures_lost")
+        for sent in follows.events:
+            self._events.add(_event(decision, sent), delay_s=sent.due_s)
+            if sent.event_id.endswith(AGAIN):
+                self._counts.add("events_repeated")
 
     def _send_events(self, events: Sequence[FeedbackEvent]) -> None:
         self._send("events", len(events), lambda: self._client.feedback_batch(events))
@@ -209,3 +160,16 @@ class Traffic:
         """The tally of its phase."""
         faulty = self._plan.scenario.faulty(arrival.at_s / self._plan.duration_s)
         return self._counts.after if faulty else self._counts.before
+
+
+def _event(decision: Decision, sent: Sent) -> FeedbackEvent:
+    action = sent.action
+    return FeedbackEvent(
+        decision_id=decision.decision_id,
+        metric=action.metric,
+        value=action.value,
+        event_id=sent.event_id,
+        item_id=decision.items[action.row].item_id,
+        position=action.row + 1,
+        occurred_at=datetime.fromtimestamp(time.time() + action.delay_s, UTC).isoformat(timespec="milliseconds"),
+    )

@@ -1,4 +1,8 @@
-"""Each scenario of `croupier simulate` against a running service: is the fault in the service's own data?"""
+"""`croupier simulate` against a running service: is the fault in the service's own data, and does its alert fire?
+
+The scenarios here are those in which something but the world changes: confirmations, events, their times, the model
+server, who asks. `tests/app/simulation/test_detection.py` plays all of them, for hours of virtual time.
+"""
 
 import io
 import json
@@ -20,6 +24,8 @@ from tests.acceptance.talking import opened
 from tests.running import ADMIN_KEY, Service, running_service
 
 DURATION_S, RATE, WINDOW_S = 10.0, 60.0, 1.0
+NAMES = ("quiet", "broken_recommender", "lost_exposures", "duplicated_feedback", "delayed_feedback", "bots")
+FALLBACKS = {"kind": "threshold", "metric": "fallback_share", "value": 0.1, "window_s": 60, "min_sample": 100}
 CRITICAL = 5.0  # of z: a false alarm has probability below 6e-7
 
 DECISIONS = """
@@ -40,17 +46,19 @@ FROM feedback f JOIN decisions d USING (decision_id) WHERE d.experiment = :exper
 def results(
     new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, dict[str, SimulationResult]]]:
-    """All scenarios, three at a time, against a service of their own: its catalogue is theirs alone."""
+    """Scenarios, three at a time, against a service of their own: its catalogue is theirs alone."""
 
     def run(name: str) -> SimulationResult:
         return simulate(SCENARIOS[name], options, Console(file=io.StringIO()))
 
-    with running_service(new_database(), tmp_path_factory.mktemp("simulation")) as service:
+    folder = tmp_path_factory.mktemp("simulation")
+    with running_service(new_database(), folder, CROUPIER_ALERT_INTERVAL_MS="500") as service:
+        service.api().put("/v1/alert-rules/fallbacks", FALLBACKS).ok()
         options = SimulationOptions(
             url=service.url, key=ADMIN_KEY, duration=DURATION_S, rate=RATE, window_s=WINDOW_S, concurrency=8
         )
         with ThreadPoolExecutor(3) as threads:
-            found = dict(zip(SCENARIOS, threads.map(run, SCENARIOS), strict=True))
+            found = dict(zip(NAMES, threads.map(run, NAMES), strict=True))
         yield service, found
 
 
@@ -104,7 +112,7 @@ def moved(database: Database, experiment: str, at: datetime) -> set[str]:
     return {signal for signal, has_moved in found.items() if has_moved}
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_fault_is_in_the_data_and_nothing_else(
     name: str, results: tuple[Service, dict[str, SimulationResult]], stored_here: Database
 ) -> None:
@@ -126,6 +134,19 @@ def middle(database: Database, experiment: str) -> datetime:
     times = [row.decided_at for row in rows(database, DECISIONS, experiment)]
     found: datetime = min(times) + (max(times) - min(times)) / 2
     return found
+
+
+@pytest.mark.parametrize("name", ["broken_recommender", "duplicated_feedback"])
+def test_the_alert_of_the_fault_fires_after_it(name: str, results: tuple[Service, dict[str, SimulationResult]]) -> None:
+    """Fallbacks, by a rule of the last minute, fire after the model server broke; they do not where there is none."""
+    service, found = results
+    injected = found[name].injected
+    assert injected is not None
+    alerts = service.api().get(f"/v1/alerts?experiment={found[name].experiment}&state=firing").ok()["alerts"]
+    fired = {alert["rule"]: datetime.fromisoformat(alert["since"]) for alert in alerts}
+    assert ("fallbacks" in fired) == (name == "broken_recommender")
+    assert all(at > injected.at for at in fired.values())
+    assert fired.keys() <= {"fallbacks", *SCENARIOS[name].accompanied, SCENARIOS[name].alert}
 
 
 def test_what_was_sent_is_what_the_service_has(

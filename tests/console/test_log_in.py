@@ -14,6 +14,7 @@ from app.operators import Role
 from app.services import Services
 from app.settings import Settings
 from app.store.database import Database
+from tests.app.building import put
 from tests.console.conftest import PASSWORD, Console, log_in
 
 _HTTPS = "https://croupier.example"
@@ -42,6 +43,14 @@ def enter(
     token = token_of(client.get("/console/log-in", base_url=base))
     data = {"name": name, "password": password, "csrf": token, "after": after}
     return client.post("/console/log-in", data=data, base_url=base)
+
+
+def console_of(client: FlaskClient) -> Any:
+    """The console's app, behind whatever stands before it."""
+    mounted: Any = client.application.wsgi_app
+    while not hasattr(mounted, "_below"):
+        mounted = getattr(mounted, "_otherwise", None) or mounted._application
+    return mounted._below["/console"]
 
 
 def test_a_browser_is_refused_with_a_wrong_password_and_let_in_with_the_right_one(
@@ -122,11 +131,21 @@ def test_the_console_is_beside_the_api_not_before_it(client: FlaskClient) -> Non
 
 def test_every_view_says_whom_it_is_for(client: FlaskClient) -> None:
     """A view without a mark is closed, so there is none."""
-    mounted: Any = client.application.wsgi_app
-    while not hasattr(mounted, "_below"):
-        mounted = getattr(mounted, "_otherwise", None) or mounted._application
-    console = mounted._below["/console"]
+    console = console_of(client)
     views = {name: view for name, view in console.view_functions.items() if name != "static"}
     assert [name for name, view in views.items() if not hasattr(view, "whom")] == []
     posts = {rule.endpoint for rule in console.url_map.iter_rules() if "POST" in (rule.methods or ())}
     assert {name for name in posts if views[name].whom != Role.OPERATOR} == {"log_in.log_in", "log_in.log_out"}
+
+
+def test_pages_work_without_the_built_scripts(client: FlaskClient, database: Database) -> None:
+    """They say why there is no chart, and where its table is."""
+    put(database, "home")
+    console_of(client).jinja_env.globals["has_scripts"] = False
+    enter(client, "ana")
+    page = client.get("/console/experiments/home", base_url=_HTTPS)
+    assert page.status_code == 200
+    assert "Charts are not built" in page.text
+    assert "build/main" not in page.text
+    table = client.get("/console/experiments/home/charts/share", base_url=_HTTPS)
+    assert "50.0 %" in table.text

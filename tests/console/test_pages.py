@@ -20,6 +20,23 @@ PAGES = {
     "experiment-new": "/experiments/new",
     "chart-table": "/experiments/home/charts/rate?range=30d",
     "confirm": "/experiments/home/actions/ship?arm=two-tower",
+    "hierarchy": "/experiments/lists/metrics",
+    "quality": "/quality?experiment=home",
+    "quality-empty": "/quality?experiment=new",
+    "data": "/data?experiment=home",
+    "data-empty": "/data?experiment=new",
+    "quarantine": "/data/quarantine?experiment=home",
+    "users": "/users",
+    "unit": "/users?unit=reader-7",
+    "preview": "/preview?experiment=lists&unit=reader-7",
+    "avatar": "/preview/avatars/new-reader?experiment=lists",
+    "evaluate": "/evaluate?experiment=lists",
+    "evaluated": "/evaluate?experiment=lists&target=arm&arm=fresh",
+    "alerts": "/alerts",
+    "alert": "/alerts/1",
+    "rules": "/alerts/rules?experiment=home",
+    "silence": "/alerts/1/silence",
+    "service": "/service",
 }
 _SCREENSHOTS = ROOT / "build" / "screenshots"
 _AXE = ROOT / "app" / "console" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"

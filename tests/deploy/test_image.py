@@ -71,8 +71,9 @@ def test_only_what_is_named_gets_into_the_image() -> None:
     assert lines[0] == "*"
     taken = {line[1:] for line in lines if line.startswith("!")}
     assert all((ROOT / name).exists() for name in taken)
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert {package.partition(".")[0] for package in packages} | {"migrations", "pyproject.toml"} <= taken
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    packages = {pattern.removesuffix("*") for pattern in found["include"]}
+    assert packages | {"migrations", "pyproject.toml"} <= taken
     assert not taken & {"deploy", "tests", "benchmarks", ".git"}
 
 

@@ -8,7 +8,10 @@ import pytest
 from app.alerting.evaluation import evaluate_all
 from app.specification import Reward
 from app.store import alerts as store
+from app.store import metric_values
 from app.store.database import Database
+from app.store.metric_values import MetricValue
+from app.store.partitions import make_partitions
 from tests.app.building import decision, execute, matched, now, put, query, record, specification, write
 
 MINUTE = timedelta(minutes=1)
@@ -218,3 +221,29 @@ def test_events_in_quarantine_are_noticed(home: Database) -> None:
     execute(home, text)
     evaluate_all(home, moment)
     assert states(home)["quarantine"] == "pending"
+
+
+def test_rewards_that_fall_every_day_at_this_hour_are_no_change(database: Database) -> None:
+    """From 50 to 10 %, as a day ago; without a season that is an alarm, and while feedback is overdue it is none."""
+    moment = now().replace(minute=30, second=0, microsecond=0) + timedelta(hours=2)
+    with database.transaction() as connection:
+        make_partitions(connection, moment - timedelta(days=1))
+    rule = '{"kind": "change", "window_s": 3600, "reference_s": 21600, "min_sample": 100'
+    for experiment, more in (("daily", ""), ("season-less", ', "season_s": 0'), ("overdue", ', "season_s": 0')):
+        put(database, experiment, specification(reward=Reward(window_s=10)))
+        store_rule(database, "reward-change", rule + more + "}", experiment)
+        for age, every in ((timedelta(days=1, minutes=20), 10), (timedelta(hours=4), 2), (timedelta(minutes=20), 10)):
+            rows = [decision(experiment, decided_at=moment - age) for _ in range(400)]
+            record(database, rows)
+            write(database, [matched(row) for row in rows[::every]])
+    late = MetricValue(
+        experiment="overdue", level="data", window_start=moment - 10 * MINUTE, window_s=300, metric="overdue_share",
+        value=0.5, n=100,
+    )  # fmt: skip
+    with database.transaction() as connection:
+        metric_values.put(connection, [late])
+    evaluate_all(database, moment)
+    found = query(database, "SELECT experiment FROM alerts WHERE rule = 'reward-change' AND state = 'firing'")
+    assert found == [("season-less",)]
+    told = "SELECT undecided FROM alerts WHERE rule = 'reward-change' AND experiment = 'overdue'"
+    assert "50% of the feedback is overdue" in query(database, told)[0][0]
