@@ -16,6 +16,7 @@ from app.console.rendering import rendered
 from app.console.security import operator, operators_only, services, viewers
 from app.errors import InvalidInput
 from app.store import experiments
+from app.wording import number, seconds
 from monitoring.alert_messages import is_silenced
 
 __all__ = ["blueprint"]
@@ -35,6 +36,12 @@ _STATES: Final = {
     "resolved": ("resolved",),
 }
 _HOURS: Final = {"1": "1 hour", "4": "4 hours", "24": "1 day", "72": "3 days", "168": "a week"}
+_ACKNOWLEDGE: Final = "It says that you take care of it, until it begins anew. It goes on firing."
+_SILENCE: Final = "Nobody is told of alerts with the same labels for so long. They fire all the same, and stand here."
+_SILENCE_FIELDS: Final = (
+    Field(name="hours", label="For", value="4", choices=tuple(_HOURS.items())),
+    Field(name="comment", label="Why"),
+)
 _DONE: Final = {
     "acknowledge": "You take care of it.",
     "silence": "It is silenced.",
@@ -78,19 +85,18 @@ def show() -> str:
     )
 
 
-@blueprint.get("/<int:number>")
+@blueprint.get("/<int:alert_id>")
 @viewers
-def one(number: int) -> str:
+def one(alert_id: int) -> str:
     """One alert with its last flips, and the rule that it is of."""
     database, now = services().database, datetime.now(UTC)
-    alert = alerts.get(database, min(number, LARGEST_ID))
+    alert = alerts.get(database, min(alert_id, LARGEST_ID))
     rule = alerts.rules(database, alert["experiment"]).get(alert["rule"])
-    fields = msgspec.to_builtins(rule) if rule is not None and not isinstance(rule, str) else {}
     return rendered(
         "alert.html",
         alert=alert,
         is_silenced=alert["id"] in _silenced([alert], now),
-        rule=fields,
+        rule={} if rule is None or isinstance(rule, str) else _words(msgspec.to_builtins(rule)),
         fault=rule if isinstance(rule, str) else None,
         done=_DONE.get(request.args.get("done", "")),
     )
@@ -112,56 +118,56 @@ def rules() -> str:
     )
 
 
-@blueprint.get("/<int:number>/<any(acknowledge, silence):action>")
+@blueprint.get("/<int:alert_id>/<any(acknowledge, silence):action>")
 @operators_only
-def confirm(number: int, action: str) -> str:
+def confirm(alert_id: int, action: str) -> str:
     """Asks before something is done about an alert."""
-    alert = alerts.get(services().database, min(number, LARGEST_ID))
-    place = {"to": url_for("alerts.act", number=number, action=action), "back": url_for("alerts.one", number=number)}
-    about = [f"{alert['rule']} of {alert['experiment']}", alert["summary"]]
-    if action == "acknowledge":
-        words = "It says that you take care of it, until it begins anew. It goes on firing."
-        return ask(Question(title="Acknowledge", consequence=words, about=about, **place))
-    fields = [
-        Field(name="hours", label="For", value="4", choices=list(_HOURS.items())),
-        Field(name="comment", label="Why", is_required=True),
-    ]
-    words = "Nobody is told of alerts with the same labels for so long. They fire all the same, and stand here."
-    labels = [f"{name}: {value}" for name, value in alert["labels"].items()]
-    return ask(Question(title="Silence", consequence=words, about=[*about, *labels], fields=fields, **place))
+    alert = alerts.get(services().database, min(alert_id, LARGEST_ID))
+    is_silence = action == "silence"
+    labels = [f"{name}: {value}" for name, value in alert["labels"].items()] if is_silence else []
+    return ask(
+        Question(
+            title="Silence" if is_silence else "Acknowledge",
+            consequence=_SILENCE if is_silence else _ACKNOWLEDGE,
+            about=[f"{alert['rule']} of {alert['experiment']}", alert["summary"], *labels],
+            fields=_SILENCE_FIELDS if is_silence else (),
+            to=url_for("alerts.act", alert_id=alert_id, action=action),
+            back=url_for("alerts.one", alert_id=alert_id),
+        )
+    )
 
 
-@blueprint.post("/<int:number>/<any(acknowledge, silence):action>")
+@blueprint.post("/<int:alert_id>/<any(acknowledge, silence):action>")
 @operators_only
-def act(number: int, action: str) -> Response:
+def act(alert_id: int, action: str) -> Response:
     """Acknowledges an alert, or silences it."""
     database, now = services().database, datetime.now(UTC)
     if action == "acknowledge":
-        alerts.acknowledge(database, min(number, LARGEST_ID), now, actor=operator().name)
+        alerts.acknowledge(database, min(alert_id, LARGEST_ID), now, actor=operator().name)
     else:
         hours = request.form.get("hours", "")
         if hours not in _HOURS:
             raise InvalidInput.at("#/hours", f"choose one of {', '.join(_HOURS.values())}")
-        labels = dict(alerts.get(database, min(number, LARGEST_ID))["labels"])
+        labels = dict(alerts.get(database, min(alert_id, LARGEST_ID))["labels"])
         comment, period = request.form.get("comment", "")[:1000], (now, now + timedelta(hours=int(hours)))
         alerts.silence(database, labels, period=period, comment=comment, actor=operator().name)
-    return redirect(url_for("alerts.one", number=number, done=action), 303)
+    return redirect(url_for("alerts.one", alert_id=alert_id, done=action), 303)
 
 
-@blueprint.get("/silences/<int:number>/end")
+@blueprint.get("/silences/<int:silence_id>/end")
 @operators_only
-def confirm_end(number: int) -> str:
+def confirm_end(silence_id: int) -> str:
     """Asks before a silence ends."""
     words = "From now on everybody hears again of alerts with its labels."
-    to, back = url_for("alerts.end", number=number), url_for("alerts.show")
-    return ask(Question(title="End the silence", consequence=words, to=to, back=back, about=[f"Silence {number}"]))
+    to, back = url_for("alerts.end", silence_id=silence_id), url_for("alerts.show")
+    return ask(Question(title="End the silence", consequence=words, to=to, back=back, about=[f"Silence {silence_id}"]))
 
 
-@blueprint.post("/silences/<int:number>/end")
+@blueprint.post("/silences/<int:silence_id>/end")
 @operators_only
-def end(number: int) -> Response:
+def end(silence_id: int) -> Response:
     """Ends a silence."""
-    alerts.end_silence(services().database, min(number, LARGEST_ID), datetime.now(UTC), actor=operator().name)
+    alerts.end_silence(services().database, min(silence_id, LARGEST_ID), datetime.now(UTC), actor=operator().name)
     return redirect(url_for("alerts.show", done="end"), 303)
 
 
@@ -180,8 +186,22 @@ def _silenced(rows: Sequence[Mapping[str, Any]], now: datetime) -> set[int]:
 def _told(rule: Mapping[str, Any]) -> dict[str, Any]:
     """A rule as a table shows it: what every kind has apart, and the rest in words."""
     usual = ("kind", "severity", "for_s", "keep_firing_for_s", "min_sample", "enabled", "summary")
-    rest = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rule.items() if name not in usual)
+    rest = ", ".join(f"{name} {value}" for name, value in _words(rule).items() if name.replace(" ", "_") not in usual)
     return {**{name: rule.get(name) for name in usual}, "rest": rest}
+
+
+def _words(rule: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a rule that say something, in words."""
+    fields = {name: value for name, value in rule.items() if name != "summary" and value not in (0, None, "")}
+    return {name.removesuffix("_s").replace("_", " "): _word(name, value) for name, value in fields.items()}
+
+
+def _word(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return seconds(value) if name.endswith("_s") else number(value)
+    return str(value).replace("_", " ")
 
 
 def _picture(flips: Sequence[Mapping[str, Any]], since: datetime, now: datetime) -> Any:  # noqa: ANN401 - markup

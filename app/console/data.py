@@ -1,10 +1,9 @@
 """The data of an experiment: what has drifted, how good its windows are, and what is in quarantine."""
 
 from collections.abc import Mapping, Sequence
-
 from typing import Any, Final
 
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from app import alerts, quarantine
@@ -15,7 +14,6 @@ from app.console.rendering import rendered
 from app.console.scope import Scope, of_experiment
 from app.console.security import operator, operators_only, services, viewers
 from app.errors import InvalidInput
-
 from app.reports.data_series import (
     QualityFigure,
     by_feature,
@@ -82,9 +80,7 @@ def chart(scope: Scope, name: str, form: str = "html") -> Response:
 def entries(scope: Scope) -> str:
     """Entries, the newest first, a page at a time."""
     state, reason = request.args.get("state", "open"), request.args.get("reason") or None
-    wanted = Filter(
-        experiment=scope.experiment.key, reason=reason, state=state if state in _STATES else None
-    )
+    wanted = Filter(experiment=scope.experiment.key, reason=reason, state=state if state in _STATES else None)
     before = whole("before", 0, low=0, high=2**53) or None
     database = services().database
     page = quarantine.listed(database, wanted, before=before, limit=_ENTRIES)

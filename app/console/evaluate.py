@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-
 from typing import Any, Final
 
 import msgspec
@@ -72,9 +71,7 @@ def _evaluated(scope: Scope) -> ExperimentEvaluation:
         wanted = msgspec.convert(asked | {"since": scope.now - reach}, EvaluationRequest)
     except msgspec.ValidationError as error:
         raise InvalidInput.at("#", f"the form cannot be used: {error}") from error
-    return evaluate_experiment(
-        parts.database, scope.experiment.key, wanted, now=scope.now, aside=parts.aside
-    )
+    return evaluate_experiment(parts.database, scope.experiment.key, wanted, now=scope.now, aside=parts.aside)
 
 
 def _target(kind: str) -> dict[str, Any]:

@@ -25,11 +25,11 @@ def install(app: Flask) -> None:
         app.jinja_env.filters[filter_.__name__] = filter_
 
 
-def moment(value: datetime | None) -> Markup:
-    """A time that a script shows in the viewer's zone; UTC on hover, and without the script."""
+def moment(value: datetime | str | None) -> Markup:
+    """A time that a script shows in the viewer's zone; UTC on hover, and without the script. ISO 8601 will do."""
     if value is None:
         return Markup("–")
-    text = value.astimezone(UTC)
+    text = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
     stamp, plain = text.isoformat(timespec="seconds"), text.strftime("%Y-%m-%d %H:%M UTC")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(stamp, plain, plain)
 
@@ -48,9 +48,7 @@ def sparkline(values: Sequence[float | None], label: str = "", *, span: str = "a
         for i, value in enumerate(values)
         if value is not None
     )
-    words = (
-        f"{label}: {number(known[0])} {span}, {number(known[-1])} now; lowest {number(low)}, highest {number(high)}"
-    )
+    words = f"{label}: {number(known[0])} {span}, {number(known[-1])} now; lowest {number(low)}, highest {number(high)}"
     return Markup(_SPARKLINE).format(  # noqa: S704 - ours; what is put in is escaped
         w=width, h=height, words=words, points=points
     )

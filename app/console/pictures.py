@@ -25,7 +25,7 @@ def distributions(histogram: Mapping[str, Any]) -> Markup:
     """Both windows of a feature: the reference filled, the current one as a line over it. Shares of each window."""
     reference, current = histogram["reference"], histogram["current"]
     shares = [[count / (sum(counts) or 1) for count in counts] for counts in (reference, current)]
-    highest = max(max(map(max, shares)), 1e-12)
+    highest = max(*map(max, shares), 1e-12)
     width = _WIDTH / len(reference)
     tops = [[_HEIGHT * (1 - share / highest) for share in half] for half in shares]
     filled = Markup("").join(

@@ -81,7 +81,9 @@ def _groups(accuracy: str) -> tuple[_Group, ...]:
             title="Beyond accuracy",
             metrics=(
                 _offline("novelty", "Novelty, offline", "Bits: how rarely the items were liked before."),
-                _offline("intra_list_diversity", "Diversity, offline", "How unlike the items of a list are, by features."),
+                _offline(
+                    "intra_list_diversity", "Diversity, offline", "How unlike the items of a list are, by features."
+                ),
                 _offline("serendipity", "Serendipity, offline", "Liked, and unlike what the unit liked before."),
                 _offline("coverage", "Coverage, offline", "Share of the catalogue that was shown.", "percent"),
                 _offline("popularity_quantile", "Popularity, offline", "1: only the most popular items are shown."),

@@ -3,6 +3,7 @@
 Figures of processes are those of the machine that answers, since they have counted; the database's are of all.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -54,6 +55,7 @@ _MOST_ROWS: Final = 12
 # Rules that tell of the service rather than of an experiment.
 _RULES: Final = ("availability", "latency", "no-decisions", "no-feedback", "stale-allocation", "fallbacks")
 _MOST_ALERTS: Final = 200
+_CONVERTER: Final = re.compile(r"<[^<>]*:")
 
 
 @blueprint.get("")
@@ -125,10 +127,8 @@ def _tables(counted: Mapping[str, Totals]) -> dict[str, Any]:
             latency.counts, _marks(latency, seconds), "Latency of recommendations; the table has the figures"
         ),
         "sizes": sizes,
-        "sizes_picture": bars(
-            sizes.counts, _marks(sizes, number), "Rows in a group commit; the table has the figures"
-        ),
-        "routes": of(REQUEST_DURATION, lambda key: f"{key[0]} {key[1]}" if key[1] else None),
+        "sizes_picture": bars(sizes.counts, _marks(sizes, number), "Rows in a group commit; the table has the figures"),
+        "routes": of(REQUEST_DURATION, lambda key: _route(key) if key[1] else None),
         "failures": _failures(requests),
         "commits": of(COMMIT_DURATION, lambda key: f"{key[0]}, {key[1]}"),
         "batches": dict(of(BATCH_SIZE, lambda key: key[0])),
@@ -147,12 +147,17 @@ def _marks(found: Distribution, say: Callable[[float], str]) -> list[str]:
     return [say(bound) for bound in found.bounds[:-1]] + ["more"]
 
 
+def _route(labels: tuple[str, ...]) -> str:
+    """Method and route, without the converters of its parts."""
+    return f"{labels[0]} {_CONVERTER.sub('<', labels[1])}"
+
+
 def _failures(requests: Totals) -> Counter[str]:
     """Answers with status 5xx by method and route."""
     found: Counter[str] = Counter()
     for key, value in requests.items():
         if len(key) > len(REQUEST_DURATION.labels) and key[2].startswith("5"):
-            found[f"{key[0]} {key[1]}"] += int(value)
+            found[_route(key)] += int(value)
     return found
 
 

@@ -65,7 +65,9 @@ def by_label(
     instrument: Instrument, counted: Totals, label: Callable[[Labels], str | None], *, most: int
 ) -> list[tuple[str, Distribution]]:
     """A histogram for each word that is made of labels (None: left out), those with the most values first."""
-    width = len(instrument.labels)
-    names = {name for key in counted if (name := label(key[:width])) is not None}
-    found = [(name, distribution(instrument, counted, lambda key, name=name: label(key) == name)) for name in names]
-    return sorted(found, key=lambda pair: (-pair[1].n, pair[0]))[:most]
+    names = {name for key in counted if (name := label(key[: len(instrument.labels)])) is not None}
+
+    def of(name: str) -> Distribution:
+        return distribution(instrument, counted, lambda labels: label(labels) == name)
+
+    return sorted(((name, of(name)) for name in names), key=lambda pair: (-pair[1].n, pair[0]))[:most]

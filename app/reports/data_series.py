@@ -18,7 +18,17 @@ from app.store.metric_values import MetricValue
 from app.store.timeline import Steps
 from monitoring.alert_rules import Drift, Threshold
 
-__all__ = ["Limits", "Pass", "QualityFigure", "by_feature", "drift_pass", "limits_of", "quality_figures", "scores_over_time", "shares_of_data"]
+__all__ = [
+    "Limits",
+    "Pass",
+    "QualityFigure",
+    "by_feature",
+    "drift_pass",
+    "limits_of",
+    "quality_figures",
+    "scores_over_time",
+    "shares_of_data",
+]
 
 _MOST: Final = 20_000
 _WINDOWS: Final = 24
@@ -64,7 +74,9 @@ def limits_of(database: Database, key: str) -> Limits:
         rules = in_force(alert_rules.rows(connection, key), key)
     enabled = {name: rule for name, rule in rules.items() if not isinstance(rule, str) and rule.enabled}
     of_dataset = (r.at_least for r in enabled.values() if isinstance(r, Drift) and r.of == "dataset")
-    figures = {r.metric: (name, r.value) for name, r in enabled.items() if isinstance(r, Threshold)}
+    figures: dict[str, tuple[str, float]] = {
+        r.metric: (name, r.value) for name, r in enabled.items() if isinstance(r, Threshold)
+    }
     return Limits(share=next(of_dataset, None), figures=figures)
 
 
@@ -95,9 +107,7 @@ def scores_over_time(
 ) -> tuple[list[float], list[Series]]:
     """Times of passes, and each feature's score: from 1 on it has drifted. Of the pass itself, the share that has."""
     with database.transaction() as connection:
-        found = drift_results.scores(
-            connection, key, features, since=steps.since, until=steps.until, most=_MOST
-        )
+        found = drift_results.scores(connection, key, features, since=steps.since, until=steps.until, most=_MOST)
     cells: dict[tuple[str, datetime], float] = {}
     for result in found:
         value = result.value if result.feature == DATASET else result.score
@@ -148,9 +158,7 @@ def _figures(found: Iterable[MetricValue], starts: Sequence[datetime]) -> list[Q
     return figures
 
 
-def _series(
-    cells: Mapping[tuple[str, datetime], float], names: Sequence[str]
-) -> tuple[list[float], list[Series]]:
+def _series(cells: Mapping[tuple[str, datetime], float], names: Sequence[str]) -> tuple[list[float], list[Series]]:
     times = sorted({at for _, at in cells})
     series = [Series(arm=name, values=[cells.get((name, at)) for at in times]) for name in names]
     return [at.timestamp() for at in times], [one for one in series if any(v is not None for v in one.values)]

@@ -55,7 +55,9 @@ def days_by_arm(
     cells = {(value.arm, value.window_start): value.value for value in found if value.k in (0, k)}
     days = sorted({day for _, day in cells})
     series = [Series(arm=arm, values=[cells.get((arm, day)) for day in days]) for arm in arms]
-    return [day.timestamp() + _DAY_S / 2 for day in days], [one for one in series if any(v is not None for v in one.values)]
+    return [day.timestamp() + _DAY_S / 2 for day in days], [
+        one for one in series if any(v is not None for v in one.values)
+    ]
 
 
 def newest_day(database: Database, key: str) -> DayFigures | None:

@@ -66,7 +66,7 @@ def populate(database: Database, now: datetime) -> None:
     alert(database, "search", "sample-ratio", now)
     alert(database, "home", "reward-change", now, state="resolved")
     alert(database, "home", "feature-drift", now, severity="ticket", feature="context/device")
-    alert(database, "home", "late-feedback", now, severity="ticket")
+    alert(database, "home", "unknown-items", now, severity="ticket")
     alert(database, "home", "starvation", now, severity="ticket", state="pending", arm="editors-choice")
     reject(database, "home", "similar", 30)
     watching.days(database, "home", [*arms], now)

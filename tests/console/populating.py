@@ -73,7 +73,14 @@ def fill(database: Database, key: str, history: History, now: datetime) -> Exper
 
 
 def alert(
-    database: Database, experiment: str, rule: str, now: datetime, *, severity: str = "page", state: str = "firing", **labels: str
+    database: Database,
+    experiment: str,
+    rule: str,
+    now: datetime,
+    *,
+    severity: str = "page",
+    state: str = "firing",
+    **labels: str,
 ) -> int:
     """An alert that has flipped there and back days ago, and has the given state since an hour."""
     flips = [("inactive", "firing", 6 * 24), ("firing", "resolved", 5 * 24), ("resolved", state, 1)]

@@ -14,7 +14,7 @@ from app.store.database import Database
 from app.store.drift_results import DATASET, DriftResult
 from app.store.metric_values import Level, MetricValue
 from bandits.thompson import ThompsonSampling
-from tests.app.building import bucket_of, decision, matched, record, write
+from tests.app.building import bucket_of, decision, execute, matched, record, write
 from tests.running import Api
 
 __all__ = ["LISTS", "avatar", "data_quality", "days", "drift", "log", "traffic"]
@@ -29,7 +29,7 @@ _BY_K: Final = {"ndcg", "hit_rate", *_OFFLINE}
 _FIGURES: Final = {
     "missing_share": 0.012, "unseen_share": 0.004, "invalid_share": 0.002, "out_of_range_share": 0.0,
     "late_share": 0.31, "duplicate_share": 0.011, "unmatched_share": 0.003, "empty_list_share": 0.0,
-    "short_list_share": 0.02, "unknown_item_share": 0.006, "silent_share": 0.94, "fallback_share": 0.013,
+    "short_list_share": 0.02, "unknown_item_share": 0.061, "silent_share": 0.94, "fallback_share": 0.013,
     "missing_share/context/device": 0.031, "missing_share/context/age": 0.009, "unseen_share/context/country": 0.012,
 }  # fmt: skip
 
@@ -119,9 +119,13 @@ def log(database: Database, key: str, now: datetime, *, units: int = 60, rounds:
         events.append(matched(row, float(clicked), item_id=f"{arm}-1", occurred_at=at + timedelta(minutes=2)))
         if clicked:
             spent = float(round(rng.exponential(8), 2))
-            events.append(matched(row, spent, metric="revenue", aggregation="sum", occurred_at=at + timedelta(minutes=9)))
+            events.append(
+                matched(row, spent, metric="revenue", aggregation="sum", occurred_at=at + timedelta(minutes=9))
+            )
     with database.transaction() as connection:
         partitions.make_partitions(connection, now - timedelta(days=2))
+    began = "UPDATE experiments SET created_at = :at WHERE key = :key"
+    execute(database, began, at=now - timedelta(days=4), key=key)
     record(database, rows)
     write(database, events)
 
@@ -158,9 +162,7 @@ def _pass(
     numbers = {"edges": np.linspace(16, 80, 21).tolist(), "reference": (bell * 2000).astype(int).tolist()}
     for feature in ("context/age", "context/visits", *(f"score/{arm}" for arm in arms)):
         current = rng.poisson(bell * 230).tolist()
-        yield _tested(
-            place, feature, "wasserstein", 0.03, rng, moved="mean", histogram={**numbers, "current": current}
-        )
+        yield _tested(place, feature, "wasserstein", 0.03, rng, moved="mean", histogram={**numbers, "current": current})
     for arm in arms:
         flags = {"labels": ["0", "1"], "reference": [15_000, 700], "current": [1760, 80]}
         yield _tested(place, f"reward/{arm}", "jensen_shannon", 0.02, rng, moved="1", histogram=flags)
@@ -174,8 +176,17 @@ def _tested(
     place: dict[str, Any], feature: str, test: str, value: float, rng: np.random.Generator, **parts: Any
 ) -> DriftResult:
     p = 1e-9 if parts.get("drifted") else float(rng.uniform(0.2, 0.9))
-    shown = {"kind": "numeric", "threshold": 0.1, "p": p, "p_adjusted": p, "direction": "up", "change": value}
-    return DriftResult(**place, feature=feature, test=test, value=value * float(rng.uniform(0.9, 1.1)), **shown, **parts)
+    shown: dict[str, Any] = {
+        "kind": "numeric",
+        "threshold": 0.1,
+        "p": p,
+        "p_adjusted": p,
+        "direction": "up",
+        "change": value,
+    }
+    return DriftResult(
+        **place, feature=feature, test=test, value=value * float(rng.uniform(0.9, 1.1)), **shown, **parts
+    )
 
 
 def _look(arm: str, back: int) -> avatars.Look:
@@ -183,5 +194,6 @@ def _look(arm: str, back: int) -> avatars.Look:
     is_wrong = arm != "fresh" and back < 3
     return avatars.Look(
         arm=arm, items=items, payload=None, latency_ms=3.5, failure=None, overlap=0.8, came=(f"{arm}-5",),
-        went=(f"{arm}-6",), fault="'fresh-1' is not in the list" if is_wrong else None, faults=3 - back if is_wrong else 0,
+        went=(f"{arm}-6",), fault="'fresh-1' is not in the list" if is_wrong else None,
+        faults=3 - back if is_wrong else 0,
     )  # fmt: skip
