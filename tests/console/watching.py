@@ -45,8 +45,8 @@ LISTS: Final = Specification(
 """An experiment whose arms give lists, and which takes each outcome as it comes."""
 
 
-def days(database: Database, key: str, arms: Sequence[str], now: datetime, *, count: int = 28) -> None:
-    """Figures of days by arm, as the batch would have worked them out."""
+def days(database: Database, key: str, arms: Sequence[str], now: datetime, *, count: int = 28, whole: int = 28) -> None:
+    """Figures of days by arm, as the batch would have worked them out; before the `whole` newest ones of NDCG only."""
     rng = np.random.default_rng(1)
     levels: tuple[tuple[Level, dict[str, float]], ...] = (("offline", _OFFLINE), ("online", _ONLINE))
     midnight = datetime.combine(now.date(), datetime.min.time(), UTC)
@@ -60,6 +60,7 @@ def days(database: Database, key: str, arms: Sequence[str], now: datetime, *, co
         for metric, base in {**figures, **({"decisions": 5000.0} if level == "online" else {})}.items()
         for k in ((1, 5, 10) if metric in _BY_K else (0,))
         for place, arm in enumerate(("", *arms))
+        if back <= whole or (metric, k) == ("ndcg", 10)
     ]  # fmt: skip
     with database.transaction() as connection:
         metric_values.put(connection, values)

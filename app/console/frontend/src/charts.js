@@ -134,6 +134,7 @@ function limit(plot, thresholds, format) {
   ctx.lineWidth = devicePixelRatio;
   ctx.strokeStyle = ctx.fillStyle = colour("--bad");
   ctx.textAlign = "left";
+  ctx.textBaseline = "bottom";
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
   for (const { label, value } of thresholds) {
     const y = Math.round(plot.valToPos(value, "y", true));
