@@ -84,7 +84,9 @@ def _watched(database: Database, arms: Sequence[str], now: datetime) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_large_pages_are_light(path: str, client: FlaskClient) -> None:
     """Less than 150 kB compressed, and answered before anybody wonders; the time ÷ an empty page's goes to the log."""
-    text = client.get(f"/console{path}", base_url=_HTTPS).data
+    answer = client.get(f"/console{path}", base_url=_HTTPS)
+    assert answer.status_code == 200
+    text = answer.data
     took, empty = _median(client, path), _median(client, "/nothing")
     log.info(
         "%s: %.0f ms, %.1f × an empty page, %.1f kB", path, took * 1e3, took / empty, len(gzip.compress(text)) / 1e3

@@ -156,7 +156,7 @@ def _pass(
     words = {"labels": ["phone", "desktop", "tablet", "tv"], "reference": [9000, 7000, 900, 100]}
     now_words = [1500, 250, 80, 10] if drifted else [950, 770, 100, 20]
     yield _tested(
-        place, "context/device", "chi_squared", 0.21 if drifted else 0.01, rng, moved="phone", drifted=drifted,
+        place, "context/device", "jensen_shannon", 0.21 if drifted else 0.01, rng, moved="phone", drifted=drifted,
         histogram={**words, "current": now_words},
     )  # fmt: skip
     bell = np.exp(-((np.arange(20) - 9.5) ** 2) / 18)
