@@ -21,6 +21,7 @@ from app.alerting.command import alerts_group
 from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.batch.command import batch_options, measure
 from app.console.command import operators_group
+from app.doctor.command import doctor_command
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
@@ -91,6 +92,7 @@ def _open_database() -> AbstractContextManager[Database]:
 
 main.add_command(alerts_group(_open_database))
 main.add_command(operators_group(_open_database))
+main.add_command(doctor_command)
 main.add_command(evaluate)
 main.add_command(simulate_command)
 main.add_command(units_command)

@@ -2,7 +2,8 @@
 
     CroupierError
     ├── InvalidInput         422  the request's shape or values are wrong
-    │   └── MalformedInput   400  the request is not even JSON
+    │   ├── MalformedInput   400  the request is not even JSON
+    │   └── TargetingKeyMissing 400  nobody to evaluate a flag for
     ├── NotAuthenticated     401
     ├── NotPermitted         403
     ├── NotFound             404
@@ -16,7 +17,7 @@
 The first line of each docstring is the title of its problem.
 """
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 __all__ = [
     "ConfigurationError",
@@ -30,6 +31,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "PreconditionFailed",
+    "TargetingKeyMissing",
     "TooManyAttempts",
     "Unavailable",
 ]
@@ -72,13 +74,19 @@ class InvalidInput(CroupierError):
         super().__init__(detail or "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> "InvalidInput":
+    def at(cls, pointer: str, detail: str) -> Self:
         """One fault at one place."""
         return cls(Fault(pointer, detail))
 
 
 class MalformedInput(InvalidInput):
     """The input is not JSON."""
+
+    status = 400
+
+
+class TargetingKeyMissing(InvalidInput):
+    """The context does not say who is served."""
 
     status = 400
 

@@ -26,6 +26,7 @@ def run(settings: Settings, database: Database, *, stop: threading.Event, meter:
         alerting.run,
         interval_s=settings.alert_interval_ms / 1000,
         alertmanagers=settings.alertmanagers,
+        runbook_url=settings.runbook_url,
         stop=stop,
         meter=meter,
     )

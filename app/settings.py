@@ -94,6 +94,10 @@ class Settings:
     alertmanager_urls: str | None = _setting(
         None, "Every replica of Alertmanager that alerts are sent to: URLs, comma-separated. Unset: none."
     )
+    runbook_url: str | None = _setting(
+        None,
+        "Where docs/runbook.md is published: alerts of default rules link to their section of it. Unset: no links.",
+    )
     data_window_s: int = _setting(
         3_600,
         "Width of the closed windows that drift and data quality are told for, seconds.",
@@ -238,6 +242,9 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     urls = _urls(values.get("alertmanager_urls"))
     if any(not url.startswith(("http://", "https://")) for url in urls):
         faults.append(f"CROUPIER_ALERTMANAGER_URLS={','.join(urls)!r}: each must start with http:// or https://")
+    runbook = values.get("runbook_url")
+    if runbook is not None and not runbook.startswith(("http://", "https://")):
+        faults.append(f"CROUPIER_RUNBOOK_URL={runbook!r}: must start with http:// or https://")
     sampler = values.get("traces_sampler", SAMPLERS[0])
     if sampler not in SAMPLERS:
         faults.append(f"OTEL_TRACES_SAMPLER={sampler!r}: must be one of {', '.join(SAMPLERS)}")

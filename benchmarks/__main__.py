@@ -14,6 +14,7 @@ from benchmarks import (
     quality,
     regret,
     serving,
+    storage,
     validity,
 )
 
@@ -30,6 +31,7 @@ _ALL = (
     catalogue.main,
     serving.main,
     growth.main,
+    storage.main,
 )
 
 

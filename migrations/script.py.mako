@@ -1,6 +1,9 @@
 """${message}.
 
-Deployment: pre (the running version works with it) or post (only after every process has the new version)
+Deployment: pre.
+
+(pre: processes of the version before go on. post: it takes away what the version before does not use any more. stop: no
+process of before may run. See docs/operations.md; delete this.)
 """
 
 from alembic import op

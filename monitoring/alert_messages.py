@@ -22,6 +22,7 @@ class Message(Struct, frozen=True, kw_only=True):
     value: float | None
     began: datetime
     ended: datetime | None  # None: it fires
+    runbook_url: str | None = None  # what to do about it
 
     @property
     def status(self) -> str:
@@ -32,7 +33,8 @@ class Message(Struct, frozen=True, kw_only=True):
     def annotations(self) -> dict[str, str]:
         """What may change while the alert stays the same."""
         value = {} if self.value is None else {"value": f"{self.value:.6g}"}
-        return {"severity": self.severity, "summary": self.summary, "reason": self.reason, **value}
+        runbook = {"runbook_url": self.runbook_url} if self.runbook_url else {}
+        return {"severity": self.severity, "summary": self.summary, "reason": self.reason, **value, **runbook}
 
 
 def alertmanager_alert(message: Message, fires_until: datetime) -> dict[str, Any]:

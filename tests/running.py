@@ -90,6 +90,7 @@ class Service:
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]]
     log: Path
+    code: Path | str = _ROOT  # whose: this one's, or another version's
 
     def api(self, key: str | None = ADMIN_KEY) -> Api:
         """A client of it."""
@@ -101,7 +102,7 @@ class Service:
             self.processes[role] = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", role],
                 env=self.environment,
-                cwd=_ROOT,
+                cwd=self.code,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -118,7 +119,7 @@ class Service:
         return subprocess.run(
             [sys.executable, "-m", "app.cli", *arguments],
             env=self.environment,
-            cwd=_ROOT,
+            cwd=self.code,
             capture_output=True,
             text=True,
             check=False,
@@ -128,7 +129,12 @@ class Service:
 
 @contextmanager
 def running_service(
-    database_url: str, folder: Path, *, roles: tuple[str, ...] = ("web", "learner", "monitor"), **settings: str
+    database_url: str,
+    folder: Path,
+    *,
+    roles: tuple[str, ...] = ("web", "learner", "monitor"),
+    code: Path | str = _ROOT,
+    **settings: str,
 ) -> Iterator[Service]:
     """A service with two web workers, a learner and a monitor; all are gone afterwards."""
     port = free_port()
@@ -142,7 +148,8 @@ def running_service(
         "CROUPIER_DATA_DIR": str(folder),
         **settings,
     }
-    service = Service(f"http://127.0.0.1:{port}", database_url, environment, {}, folder / "service.log")
+    url = f"http://127.0.0.1:{environment['CROUPIER_PORT']}"
+    service = Service(url, database_url, environment, {}, folder / "service.log", code)
     try:
         created = service.command("keys", "ensure", ADMIN_KEY)
         assert created.returncode == 0, created.stderr

@@ -11,9 +11,13 @@ from sqlalchemy import Table
 
 from app import create_app
 from app.api.schemas import (
+    AllFlags,
     ChannelRequest,
     ExposureRequest,
     FeedbackRequest,
+    FlagAnswer,
+    FlagMetadata,
+    FlagRequest,
     ItemRequest,
     PinRequest,
     QuarantineSelection,
@@ -75,6 +79,10 @@ _IMPLIED_METHODS = {"HEAD", "OPTIONS"}
 _SHAPES = (
     RecommendationRequest,
     RecommendationAnswer,
+    FlagRequest,
+    FlagAnswer,
+    FlagMetadata,
+    AllFlags,
     FeedbackRequest,
     ExposureRequest,
     QuarantineSelection,
@@ -189,6 +197,12 @@ def test_each_default_rule_is_documented_with_its_severity() -> None:
     """In the table of default rules."""
     page = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
     assert [key for key, rule in DEFAULT_RULES.items() if f"| `{key}` | {rule.severity} |" not in page] == []
+
+
+def test_each_default_rule_has_its_section_of_the_runbook() -> None:
+    """Whose anchor is the rule's key, which alerts link to; and no other rule has one."""
+    page = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text()
+    assert re.findall(r"^### (.*)$", page, re.MULTILINE) == sorted(DEFAULT_RULES)
 
 
 @pytest.mark.parametrize("shape", _SHAPES)

@@ -14,6 +14,7 @@ from app.store import alerts as store
 from app.store.alerts import AlertRow
 from app.store.database import Database
 from monitoring.alert_messages import Message, alertmanager_alert, is_silenced, signature, webhook_body
+from monitoring.alert_rules import DEFAULT_RULES
 
 __all__ = ["SIGNATURE_HEADER", "announce", "deliver", "tell_log"]
 
@@ -40,7 +41,13 @@ def tell_log(flipped: Sequence[AlertRow]) -> None:
 
 
 def announce(
-    database: Database, pool: urllib3.PoolManager, urls: Sequence[str], now: datetime, interval: timedelta
+    database: Database,
+    pool: urllib3.PoolManager,
+    urls: Sequence[str],
+    now: datetime,
+    interval: timedelta,
+    *,
+    runbook_url: str | None = None,
 ) -> int:
     """Sends all firing alerts, and those resolved lately, to every Alertmanager; returns how many of them failed.
 
@@ -51,18 +58,19 @@ def announce(
     with database.transaction() as connection:
         rows = store.to_announce(connection, now - _RESOLVED_FOR, most=_MOST_ALERTS)
         silences = alert_rules.silences_in_force(connection, now)
-    heard = [_message(row, row["state"], row["since"]) for row in rows if not is_silenced(row["labels"], silences)]
-    alerts = [alertmanager_alert(message, now + _INTERVALS * interval) for message in heard]
+    heard = [row for row in rows if not is_silenced(row["labels"], silences)]
+    messages = [_message(row, row["state"], row["since"], runbook_url) for row in heard]
+    alerts = [alertmanager_alert(message, now + _INTERVALS * interval) for message in messages]
     return sum(not _announce_to(pool, url, alerts) for url in urls)
 
 
-def deliver(database: Database, pool: urllib3.PoolManager, now: datetime) -> None:
+def deliver(database: Database, pool: urllib3.PoolManager, now: datetime, *, runbook_url: str | None = None) -> None:
     """Sends what waits for each webhook that is due."""
     with database.transaction() as connection:
         due = alert_channels.due(connection, now)
         silences = alert_rules.silences_in_force(connection, now)
     for channel in due:
-        while _deliver_some(database, pool, channel, silences, now):
+        while _deliver_some(database, pool, channel, silences, now, runbook_url=runbook_url):
             pass
 
 
@@ -72,6 +80,8 @@ def _deliver_some(
     channel: Mapping[str, Any],
     silences: Sequence[Mapping[str, str]],
     now: datetime,
+    *,
+    runbook_url: str | None,
 ) -> bool:
     """One request; says whether there may be more to send now. A silence holds back what fires, not that it ended."""
     key = channel["key"]
@@ -80,7 +90,7 @@ def _deliver_some(
     if not rows:
         return False
     heard = [row for row in rows if row["after"] == "resolved" or not is_silenced(row["labels"], silences)]
-    messages = [_message(row, row["after"], row["at"]) for row in heard]
+    messages = [_message(row, row["after"], row["at"], runbook_url) for row in heard]
     fault, is_final = _post(pool, channel, messages, now) if messages else ("", False)
     with database.transaction() as connection:
         if not fault:
@@ -143,7 +153,7 @@ def _distinct(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _message(row: Mapping[str, Any], state: str, at: datetime) -> Message:
+def _message(row: Mapping[str, Any], state: str, at: datetime, runbook_url: str | None) -> Message:
     return Message(
         fingerprint=row["fingerprint"],
         labels=row["labels"],
@@ -153,4 +163,6 @@ def _message(row: Mapping[str, Any], state: str, at: datetime) -> Message:
         value=row["value"],
         began=row["began"] or at,
         ended=at if state == "resolved" else None,
+        # The page has a section for each default rule; what operators add is theirs to explain.
+        runbook_url=f"{runbook_url}#{row['rule']}" if runbook_url and row["rule"] in DEFAULT_RULES else None,
     )

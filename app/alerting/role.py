@@ -37,14 +37,21 @@ class FiringGauge:
 
 
 def run(
-    database: Database, *, interval_s: float, alertmanagers: Sequence[str], stop: threading.Event, meter: Meter
+    database: Database,
+    *,
+    interval_s: float,
+    alertmanagers: Sequence[str],
+    runbook_url: str | None,
+    stop: threading.Event,
+    meter: Meter,
 ) -> None:
     """Evaluates and delivers until `stop` is set."""
     pool = urllib3.PoolManager()
     gauge, interval = FiringGauge(database, meter), timedelta(seconds=interval_s)
 
     def work() -> None:
-        alert_once(database, pool, datetime.now(UTC), interval=interval, urls=alertmanagers, gauge=gauge)
+        now, urls = datetime.now(UTC), alertmanagers
+        alert_once(database, pool, now, interval=interval, urls=urls, runbook_url=runbook_url, gauge=gauge)
 
     run_as_only_one(database, _ALERT_LOCK, work, interval_s=interval_s, stop=stop)
 
@@ -56,6 +63,7 @@ def alert_once(
     *,
     interval: timedelta,
     urls: Sequence[str],
+    runbook_url: str | None,
     gauge: FiringGauge,
 ) -> None:
     """One pass. What was committed and not delivered, by this pass or one before, is delivered.
@@ -65,5 +73,5 @@ def alert_once(
     """
     tell_log(evaluate_all(database, now))
     gauge.note()
-    deliver(database, pool, now)
-    announce(database, pool, urls, now, interval)
+    deliver(database, pool, now, runbook_url=runbook_url)
+    announce(database, pool, urls, now, interval, runbook_url=runbook_url)

@@ -18,6 +18,7 @@ from app.api import (
     items,
     metric_series,
     metrics,
+    ofrep,
     overrides,
     previews,
     problems,
@@ -28,17 +29,18 @@ from app.api import (
     silences,
     units,
 )
-from app.api.fast import FastRoute, FastRoutes
+from app.api.fast import FastKeyRoute, FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
 from app.services import Services
 
-__all__ = ["FAST", "install"]
+__all__ = ["FAST", "FAST_BY_KEY", "install"]
 
 _RESOURCES = (
     recommendations,
     feedback,
     exposures,
+    ofrep,
     quarantine,
     experiments,
     evaluations,
@@ -67,6 +69,9 @@ FAST = {
     "/v1/feedback": FastRoute(Scope.REWARD, feedback.take_feedback),
     "/v1/exposures": FastRoute(Scope.REWARD, exposures.take_exposures),
 }
+FAST_BY_KEY = {
+    "/ofrep/v1/evaluate/flags": FastKeyRoute(Scope.DECIDE, ofrep.evaluate_flag, "/ofrep/v1/evaluate/flags/<key>"),
+}
 _LARGEST_BODY = 1024 * 1024
 
 
@@ -79,5 +84,5 @@ def install(app: Flask, services: Services) -> None:
     app.before_request(refuse_null_characters)
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
-    fast = FastRoutes(services, FAST, app.wsgi_app, largest_body=_LARGEST_BODY)
+    fast = FastRoutes(services, FAST, app.wsgi_app, key_routes=FAST_BY_KEY, largest_body=_LARGEST_BODY)
     app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]

@@ -4,6 +4,7 @@ Flask's routing, contexts, hooks and response objects cost about as much as a wh
 What is in any way unusual about a request, Flask answers: its views call the same functions.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,12 +14,13 @@ from app.api.codec import encode
 from app.api.http import key_of
 from app.auth import Scope
 from app.services import Services
+from app.specification import KEY_PATTERN
 from monitoring.requests import ROUTE
 
 if TYPE_CHECKING:  # these exist for type checkers only
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["FastRoute", "FastRoutes"]
+__all__ = ["FastKeyRoute", "FastRoute", "FastRoutes"]
 
 
 class FastRoute(NamedTuple):
@@ -28,12 +30,25 @@ class FastRoute(NamedTuple):
     handle: Callable[[Services, bytes], Any]
 
 
+class FastKeyRoute(NamedTuple):
+    """The same, for paths that end in an experiment's key."""
+
+    scope: Scope
+    handle: Callable[[Services, str, bytes], Any]
+    rule: str  # what all these paths are called in metrics
+
+    def of(self, key: str) -> FastRoute:
+        """The route of one key."""
+        return FastRoute(self.scope, lambda services, data: self.handle(services, key, data))
+
+
 class FastRoutes:
     """Answers some routes, and leaves the others to another WSGI application.
 
     Args:
         services: of this worker.
         routes: by path.
+        key_routes: by what stands before the last slash of a path.
         otherwise: answers everything else.
         largest_body: in bytes.
     """
@@ -44,21 +59,23 @@ class FastRoutes:
         routes: Mapping[str, FastRoute],
         otherwise: "WSGIApplication",
         *,
+        key_routes: Mapping[str, FastKeyRoute],
         largest_body: int,
     ) -> None:
         self._services = services
         self._routes = routes
+        self._key_routes = key_routes
         self._otherwise = otherwise
         self._largest_body = largest_body
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """One request."""
-        route = self._routes.get(environ["PATH_INFO"])
+        route, rule = self._find(environ["PATH_INFO"])
         length = _length_of(environ)
         usual = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
         if route is None or not usual or not 0 <= length <= self._largest_body:
             return self._otherwise(environ, start_response)
-        environ[ROUTE] = environ["PATH_INFO"]
+        environ[ROUTE] = rule
         try:
             self._services.keys.authorise(key_of(environ), route.scope)
             content = encode(route.handle(self._services, environ["wsgi.input"].read(length)))
@@ -68,6 +85,16 @@ class FastRoutes:
         headers.append(("Content-Length", str(len(content))))
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return (content,)
+
+    def _find(self, path: str) -> tuple[FastRoute | None, str]:
+        """The route of a path, and what it is called in metrics."""
+        route = self._routes.get(path)
+        if route is None:
+            before, _, key = path.rpartition("/")
+            key_route = self._key_routes.get(before)
+            if key_route is not None and re.match(KEY_PATTERN, key):
+                return key_route.of(key), key_route.rule
+        return route, path
 
 
 def _length_of(environ: "WSGIEnvironment") -> int:

@@ -9,11 +9,26 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.codec import encode
-from app.errors import CroupierError, InputTooLarge, InvalidInput, Unavailable
+from app.errors import (
+    CroupierError,
+    InputTooLarge,
+    InvalidInput,
+    MalformedInput,
+    TargetingKeyMissing,
+    Unavailable,
+)
 
 __all__ = ["Answer", "Problem", "answer_to", "install", "problem_of"]
 
 log = logging.getLogger(__name__)
+
+# OpenFeature's remote evaluation protocol, and its words for what is wrong with a request.
+_FLAGS = "/ofrep/v1/evaluate/flags"
+_FLAG_STATUSES = {400, 404, 422, 500}  # of which clients read the body
+_FLAG_ERRORS: dict[type[Exception], str] = {
+    MalformedInput: "PARSE_ERROR",
+    TargetingKeyMissing: "TARGETING_KEY_MISSING",
+}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,6 +40,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     instance: str
     errors: list[dict[str, str]] | None = None
+
+
+class FlagProblem(Problem, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The same with the members that OpenFeature's clients read."""
+
+    key: str | None = None
+    error_code: str
+    error_details: str
 
 
 class Answer(NamedTuple):
@@ -52,7 +75,7 @@ def answer_to(error: Exception, path: str) -> Answer:
     if error.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
     # `instance` is a URI reference.
-    return Answer(error.status, headers, encode(problem_of(error, quote(path))))
+    return _answer(problem_of(error, quote(path)), headers, error, path)
 
 
 def problem_of(error: CroupierError, instance: str) -> Problem:
@@ -83,7 +106,25 @@ def _answer_http_exception(error: HTTPException) -> Response:
     headers = [("Content-Type", "application/problem+json")]
     if status == 405:
         headers.append(("Allow", ", ".join(sorted(getattr(error, "valid_methods", None) or ()))))
-    return _response(Answer(status, headers, encode(problem)))
+    return _response(_answer(problem, headers, error, request.path))
+
+
+def _answer(problem: Problem, headers: list[tuple[str, str]], error: Exception, path: str) -> Answer:
+    if path.startswith(_FLAGS) and problem.status in _FLAG_STATUSES:
+        problem = _flag_problem(problem, error, path)
+    return Answer(problem.status, headers, encode(problem))
+
+
+def _flag_problem(problem: Problem, error: Exception, path: str) -> FlagProblem:
+    """A problem of one of OFREP's calls, which know no status 422."""
+    members = msgspec.structs.asdict(problem)
+    if problem.status == 422:
+        members["status"] = 400
+    code = "FLAG_NOT_FOUND" if problem.status == 404 else "GENERAL"
+    if isinstance(error, InvalidInput):
+        code = _FLAG_ERRORS.get(type(error), "INVALID_CONTEXT")
+    key = path.removeprefix(_FLAGS).strip("/") or None
+    return FlagProblem(**members, key=key, error_code=code, error_details=problem.detail)
 
 
 def _response(answer: Answer) -> Response:

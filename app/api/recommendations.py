@@ -25,7 +25,7 @@ from app.serving.durability import Durability
 from app.serving.watching import note_decisions
 from app.store.decisions import DecisionRow
 
-__all__ = ["blueprint", "recommend", "recommend_batch"]
+__all__ = ["blueprint", "recommend", "recommend_batch", "record"]
 
 blueprint = Blueprint("recommendations", __name__)
 
@@ -58,7 +58,7 @@ def post_recommendations() -> Response:
 def recommend(services: Services, data: bytes) -> RecommendationAnswer:
     """Chooses an arm and returns its items."""
     asked = _asked(services, data)
-    (recorded,), durability = _record(services, [_decide(services, asked)])
+    (recorded,), durability = record(services, [_decide(services, asked)])
     return _answer(asked.wanted, recorded, durability)
 
 
@@ -102,7 +102,7 @@ def _answers(
     """Records decisions together, and answers each."""
     if not decided:
         return []
-    recorded, durability = _record(services, [row for _, _, row in decided])
+    recorded, durability = record(services, [row for _, _, row in decided])
     answers: list[tuple[int, RecommendationAnswer | Problem]] = []
     for (index, wanted, _), row in zip(decided, recorded, strict=True):
         try:
@@ -142,7 +142,7 @@ def _id_of(services: Services, wanted: RecommendationRequest) -> UUID:
     return wanted.decision_id
 
 
-def _record(services: Services, rows: Sequence[DecisionRow]) -> tuple[Sequence[DecisionRow], Durability]:
+def record(services: Services, rows: Sequence[DecisionRow]) -> tuple[Sequence[DecisionRow], Durability]:
     """Waits until rows are safe, unless all their experiments are content with less."""
     queued = all(services.allocations.find(row.experiment).specification.ack == "queued" for row in rows)
     recorded, durability = services.decisions.queue(rows) if queued else services.decisions.record(rows)

@@ -13,6 +13,7 @@ from app.serving.verdicts import Status
 from app.specification import ExperimentRequest, ItemId, Key, State
 
 __all__ = [
+    "AllFlags",
     "BatchRequest",
     "BulkExposures",
     "BulkFeedback",
@@ -21,6 +22,9 @@ __all__ = [
     "ExperimentView",
     "ExposureRequest",
     "FeedbackRequest",
+    "FlagAnswer",
+    "FlagMetadata",
+    "FlagRequest",
     "ItemRequest",
     "ItemsRequest",
     "NewExperiment",
@@ -72,6 +76,37 @@ class BatchRequest(_Body, frozen=True, kw_only=True):
     """`POST /v1/recommendations/batch`; each request is decoded by itself."""
 
     requests: Annotated[list[Raw], Meta(max_length=1000)]
+
+
+class FlagRequest(Struct, frozen=True, kw_only=True):
+    """The body of OFREP's calls. Other words in it are no fault: the protocol may grow."""
+
+    context: dict[str, Any] = {}  # `targetingKey` is the unit
+
+
+class FlagMetadata(Struct, frozen=True, kw_only=True):
+    """The decision behind a flag's value. OFREP wants it flat."""
+
+    decision_id: UUID
+    propensity: float
+    allocation: int
+
+
+class FlagAnswer(Struct, frozen=True, kw_only=True):
+    """One flag."""
+
+    key: str
+    value: Any
+    reason: str
+    variant: str
+    metadata: FlagMetadata
+
+
+class AllFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All flags of a unit."""
+
+    flags: list[FlagAnswer]
+    metadata: dict[str, int] = {}  # `left_out`: experiments beyond the first thousand
 
 
 class FeedbackRequest(_Body, frozen=True, kw_only=True):

@@ -172,7 +172,8 @@ def _configuration_files(socket_dir: Path | None = None) -> dict[str, str]:
     # run by `nobody`, other processes of `nobody` still cannot connect.
     return {
         "postgresql.conf": _CONFIGURATION.format(port=PORT, socket_dir=socket_dir),
-        "pg_hba.conf": "local all all peer map=croupier\n",
+        # `all` leaves out replication, as which pg_basebackup connects.
+        "pg_hba.conf": "local all all peer map=croupier\nlocal replication all peer map=croupier\n",
         "pg_ident.conf": f'croupier "{Account.of_ourselves().name}" croupier\n',
     }
 

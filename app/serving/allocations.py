@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 import sqlalchemy as sa
@@ -63,6 +65,11 @@ class Served:
     failures: FailureLog
 
     @property
+    def deals(self) -> bool:
+        """Whether it gives anything at all."""
+        return self.state in {"running", "paused"}
+
+    @property
     def waits(self) -> bool:
         """Whether an arm's recommender waits for something outside this process."""
         return any(arm.recommender.waits for arm in self.arms)
@@ -75,6 +82,18 @@ class Served:
         if self.race is not None:
             return self.race.choose(unit)
         return uniform_choice(self.cumulative, unit_interval(self.salt, decision_id))
+
+    def stick(self, unit: str) -> int:
+        """Index of the arm that a unit gets whatever the assignment: always the same while shares stay the same."""
+        return self._sticky_race.choose(unit)
+
+    @cached_property
+    def _sticky_race(self) -> StickyRace:
+        """Made when it is first needed: most experiments that draw each request anew never need it."""
+        if self.race is not None:
+            return self.race
+        arms, probabilities = self.specification.arm_keys, np.array(self.probabilities)
+        return StickyRace.of(salt=self.salt, experiment=self.key, arms=arms, probabilities=probabilities)
 
     def is_held_out(self, unit: str) -> bool:
         """Whether a unit belongs to the holdout: always the same units."""
@@ -133,6 +152,16 @@ class Allocations:
         if served is None:
             raise NotFound(f"There is no experiment {key!r}; PUT /v1/experiments/{key} makes one")
         return served
+
+    def every(self) -> list[Served]:
+        """All experiments that are running or paused, by key. A worker that has just started reads them first.
+
+        Raises:
+            Unavailable: it has not read them yet and the database is away.
+        """
+        if self.refreshed_at is None:
+            self.refresh()
+        return sorted((s for s in self._served.values() if s.deals), key=attrgetter("key"))
 
     def reload(self, key: str) -> None:
         """Loads one experiment now: this worker has just changed it."""

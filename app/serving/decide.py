@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from app.store.erasure import Erasures, forget_place, pseudonym
 from monitoring.meter import Meter
 from monitoring.tracing import trace_id_now
 
-__all__ = ["Choice", "DecisionWriter", "choose", "decide", "items_of"]
+__all__ = ["About", "Choice", "DecisionWriter", "choose", "decide", "items_of", "row_of"]
 
 Reason = Literal["policy", "warm_up", "holdout", "override", "paused", "fallback"]
 
@@ -41,8 +41,23 @@ class Choice:
     reason: Reason
 
 
-def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
+class About(NamedTuple):
+    """What a decision is about: the request."""
+
+    decision_id: UUID
+    unit: str
+    context: dict[str, Any]
+    started: float  # `time.perf_counter()` when it arrived
+
+
+def choose(served: Served, unit: str, decision_id: UUID, *, sticky: bool = False) -> Choice:
     """Chooses an arm for a unit: the state comes first, then overrides that name it, the holdout, overrides by share.
+
+    Args:
+        served: the experiment.
+        unit: who is served.
+        decision_id: draws the arm, where each request is drawn anew.
+        sticky: the unit draws it, whatever the experiment's assignment.
 
     Raises:
         Conflict: the experiment is not being served.
@@ -58,7 +73,7 @@ def choose(served: Served, unit: str, decision_id: UUID) -> Choice:
         pinned = served.overrides.by_share(served.salt, unit)
     if pinned is not None:
         return Choice(arm=pinned, propensity=1.0, reason="override")
-    arm = served.choose(unit, decision_id.bytes)
+    arm = served.stick(unit) if sticky else served.choose(unit, decision_id.bytes)
     return Choice(arm=arm, propensity=served.probabilities[arm], reason="warm_up" if served.warming_up else "policy")
 
 
@@ -90,35 +105,63 @@ def decide(
     """
     choice = choose(served, unit, decision_id)
     query = Query(unit=unit, context=context, k=k, seed=decision_id.int & 0xFFFFFFFFFFFFFFFF)
-    shadow = served.shadow if choice.reason in _LEARNABLE else None
     asked = time.perf_counter()
     recommendation, served_arm = _recommend(served, choice.arm, query)
-    fallen_back = served_arm != choice.arm
     if meter is not None:
-        note_recommender(meter, served.key, served.arms[choice.arm].key, asked, answered=not fallen_back)
-    now = now or datetime.now(UTC)
+        answered = served_arm == choice.arm
+        note_recommender(meter, served.key, served.arms[choice.arm].key, asked, answered=answered)
+    about = About(decision_id=decision_id, unit=unit, context=context, started=started)
+    return row_of(served, choice, recommendation, served_arm, about=about, now=now or datetime.now(UTC))
+
+
+def row_of(
+    served: Served,
+    choice: Choice,
+    recommendation: Recommendation,
+    served_arm: int | None,
+    *,
+    about: About,
+    now: datetime,
+    sticky: bool = False,
+    confirmed: bool = False,
+) -> DecisionRow:
+    """A decision that was just made, as it is recorded.
+
+    Args:
+        served: the experiment.
+        choice: the arm.
+        recommendation: what is answered.
+        served_arm: index of the arm that answered; None: the fallback list.
+        about: the request.
+        now: when it is decided.
+        sticky: the unit drew the arm, whatever the experiment's assignment.
+        confirmed: it counts once its exposure is confirmed, whatever the experiment says.
+    """
+    fallen_back = served_arm != choice.arm
+    shadow = served.shadow if choice.reason in _LEARNABLE else None
+    specification = served.specification
     return DecisionRow(
-        decision_id=decision_id,
+        decision_id=about.decision_id,
         experiment=served.key,
         epoch=served.epoch,
         allocation=served.number,
         arm=served.arms[choice.arm].key,
         served_arm=None if served_arm is None else served.arms[served_arm].key,
-        unit=unit,
+        unit=about.unit,
         propensity=choice.propensity,
         reason="fallback" if fallen_back else choice.reason,
         learnable=choice.reason in _LEARNABLE and not fallen_back,
         bucket=start_of_bucket(now, served.bucket_s),
         decided_at=now,
-        context=context,
+        context=about.context,
         items=tuple(item.item_id for item in recommendation.items),
         scores=tuple(item.score for item in recommendation.items),
         payload=recommendation.payload,
-        latency_ms=(time.perf_counter() - started) * 1000,
-        awaits_confirmation=True if served.specification.exposure == "confirmed" else None,
-        repeated=True if served.specification.assignment == "unit" else None,
+        latency_ms=(time.perf_counter() - about.started) * 1000,
+        awaits_confirmation=True if confirmed or specification.exposure == "confirmed" else None,
+        repeated=True if sticky or specification.assignment == "unit" else None,
         trace_id=trace_id_now(),
-        shadow_arm=None if shadow is None else shadow.choose(unit, decision_id.bytes),
+        shadow_arm=None if shadow is None else shadow.choose(about.unit, about.decision_id.bytes),
     )
 
 

@@ -32,10 +32,10 @@ from monitoring.meter import Meter
 from monitoring.telemetry import Telemetry
 from monitoring.tracing import CURRENT
 
-__all__ = ["LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
+__all__ = ["EVALUATION_REASONS", "LogWatch", "note_decisions", "note_events", "note_recommender", "note_state"]
 
 # The words of OpenTelemetry's convention for why a flag has its value: a fallback is a value set beforehand.
-_EVALUATION_REASONS = {
+EVALUATION_REASONS = {
     "policy": "split",
     "warm_up": "split",
     "holdout": "targeting_match",
@@ -129,7 +129,7 @@ def _evaluation(row: DecisionRow) -> dict[str, str]:
         "feature_flag.key": row.experiment,
         "feature_flag.provider.name": "croupier",
         "feature_flag.result.variant": row.arm,
-        "feature_flag.result.reason": _EVALUATION_REASONS[row.reason],
+        "feature_flag.result.reason": EVALUATION_REASONS[row.reason],
         "feature_flag.version": str(row.allocation),
         "croupier.decision_id": str(row.decision_id),
     }

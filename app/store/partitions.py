@@ -7,7 +7,15 @@ import sqlalchemy as sa
 from app.ids import day_bounds
 from app.store.tables import PARTITIONED
 
-__all__ = ["DAYS_AHEAD", "DAYS_BEHIND", "detached_before", "make_partitions", "oldest_day", "partitions_before"]
+__all__ = [
+    "DAYS_AHEAD",
+    "DAYS_BEHIND",
+    "detached_before",
+    "make_partitions",
+    "newest_day",
+    "oldest_day",
+    "partitions_before",
+]
 
 # Two weeks give operators time to notice that the monitor, which makes them daily, is not running.
 DAYS_AHEAD = 14
@@ -38,7 +46,12 @@ def make_partitions(connection: sa.Connection, now: datetime) -> int:
 
 def oldest_day(connection: sa.Connection) -> datetime | None:
     """Start of the first UTC day whose decisions have a partition; None before the first is made."""
-    return min((_day_of(name) for name in _existing(connection) if name.startswith("decisions_")), default=None)
+    return min(_days(connection), default=None)
+
+
+def newest_day(connection: sa.Connection) -> datetime | None:
+    """Start of the last UTC day whose decisions have a partition; None before the first is made."""
+    return max(_days(connection), default=None)
 
 
 def partitions_before(connection: sa.Connection, moment: datetime) -> list[tuple[str, str, bool]]:
@@ -54,6 +67,10 @@ def detached_before(connection: sa.Connection, moment: datetime) -> list[str]:
     )
     names = connection.scalars(query, {"form": f"^({'|'.join(PARTITIONED)})_[0-9]{{8}}$"}).all()
     return [name for name in names if _day_of(name) + timedelta(days=1) <= moment]
+
+
+def _days(connection: sa.Connection) -> list[datetime]:
+    return [_day_of(name) for name in _existing(connection) if name.startswith("decisions_")]
 
 
 def _day_of(partition: str) -> datetime:

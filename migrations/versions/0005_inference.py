@@ -1,9 +1,10 @@
 """What honest figures need: outcomes by allocation, sums of scores, first choices of sticky units.
 
 What was counted before has no allocation, so drift-robust figures begin with each experiment's next epoch. Processes of
-the version before cannot write statistics once this is done: stop them first, or let spools bridge the time.
+the version before cannot write statistics once this is done: what they write to has another key. They answer 500 to
+decisions and feedback (nothing goes to the spool, since the database is there), so stop them first.
 
-Deployment: pre.
+Deployment: stop.
 """
 
 from alembic import op

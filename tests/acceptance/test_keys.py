@@ -116,7 +116,7 @@ def test_a_view_without_a_mark_is_closed() -> None:
     assert client.get("/forgotten").status_code == 403
     assert client.get("/forgotten", headers={"X-API-Key": "any"}).status_code == 403
     assert client.get("/marked").status_code == 401
-    assert set(routes.__all__) == {"FAST", "install"}
+    assert set(routes.__all__) == {"FAST", "FAST_BY_KEY", "install"}
 
 
 def test_the_key_may_come_in_either_header(service: Service) -> None:

@@ -16,6 +16,7 @@ TREE = {
     "CroupierError": (500, "croupier-error", "Something went wrong"),
     "InvalidInput": (422, "invalid-input", "The input is not valid"),
     "MalformedInput": (400, "malformed-input", "The input is not JSON"),
+    "TargetingKeyMissing": (400, "targeting-key-missing", "The context does not say who is served"),
     "NotAuthenticated": (401, "not-authenticated", "No valid API key was given"),
     "NotPermitted": (403, "not-permitted", "The API key lacks the scope for this"),
     "NotFound": (404, "not-found", "There is no such thing"),

@@ -175,6 +175,19 @@ def test_a_webhook_gets_each_flip_once_signed_in_alertmanagers_format(
     assert alert["endsAt"] == "0001-01-01T00:00:00Z"
 
 
+def test_alerts_of_default_rules_link_to_the_runbook(
+    home: Database, pool: urllib3.PoolManager, receiver: Receiver
+) -> None:
+    """With the published page and their section; alerts of other rules have no link."""
+    execute(home, "INSERT INTO alert_rules VALUES ('home', 'fallbacks', cast(:rule AS jsonb), now())", rule=_RULE)
+    channel(home, receiver.url)
+    evaluate_all(home, now())
+    deliver(home, pool, now(), runbook_url="https://docs.example/runbook.md")
+    ((_, body),) = receiver.received
+    links = {a["labels"]["alertname"]: a["annotations"].get("runbook_url") for a in json.loads(body)["alerts"]}
+    assert links == {"bad": None, "fallbacks": "https://docs.example/runbook.md#fallbacks"}
+
+
 def test_a_webhook_that_is_down_is_tried_again_later_and_misses_nothing(
     home: Database, pool: urllib3.PoolManager, receiver: Receiver
 ) -> None:
