@@ -16,7 +16,7 @@ from app.console.rendering import rendered
 from app.console.security import operator, operators_only, services, viewers
 from app.errors import InvalidInput
 from app.store import experiments
-from app.wording import number, seconds
+from app.wording import seconds
 from monitoring.alert_messages import is_silenced
 
 __all__ = ["blueprint"]
@@ -186,7 +186,8 @@ def _silenced(rows: Sequence[Mapping[str, Any]], now: datetime) -> set[int]:
 def _told(rule: Mapping[str, Any]) -> dict[str, Any]:
     """A rule as a table shows it: what every kind has apart, and the rest in words."""
     usual = ("kind", "severity", "for_s", "keep_firing_for_s", "min_sample", "enabled", "summary")
-    rest = ", ".join(f"{name} {value}" for name, value in _words(rule).items() if name.replace(" ", "_") not in usual)
+    words = _words({name: value for name, value in rule.items() if name not in usual})
+    rest = ", ".join(f"{name} {value}" for name, value in words.items())
     return {**{name: rule.get(name) for name in usual}, "rest": rest}
 
 
@@ -200,7 +201,7 @@ def _word(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        return seconds(value) if name.endswith("_s") else number(value)
+        return seconds(value) if name.endswith("_s") else f"{value:g}"
     return str(value).replace("_", " ")
 
 

@@ -10,7 +10,7 @@ __all__ = ["Span", "bars", "distributions", "interval_line", "lanes"]
 
 _WIDTH: Final = 300
 _HEIGHT: Final = 72
-_LONGEST_NAME: Final = 44
+_LONGEST_NAME: Final = 34
 
 
 class Span(NamedTuple):
@@ -74,7 +74,7 @@ def interval_line(
 
 def lanes(spans: Mapping[str, Sequence[Span]], since: datetime, until: datetime) -> Markup:
     """A lane for each name, with bars where it has spans. The names are part of the picture."""
-    width, names, row = 1000, 300, 20
+    width, names, row = 1000, 220, 20
     scale = (width - names) / (until - since).total_seconds()
     drawn = Markup("")
     for at, (name, parts) in enumerate(spans.items()):

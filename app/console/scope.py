@@ -19,7 +19,7 @@ from app.store import experiments
 from app.store.experiments import Experiment
 from app.store.timeline import Steps
 
-__all__ = ["Scope", "of_experiment"]
+__all__ = ["Scope", "lines_of", "of_experiment", "time_axis_of"]
 
 _MOST_KEYS: Final = 1000
 
@@ -52,20 +52,29 @@ class Scope:
         return url_for(endpoint, **({"experiment": self.experiment.key, "range": self.range} | parts))
 
     def lines(self) -> list[str]:
-        """The arms that charts show: those with the most traffic, and the control."""
-        specification = self.experiment.specification
-        shares = propensities(services().database, self.experiment)
-        order = sorted(specification.arm_keys, key=lambda arm: (-shares.get(arm, 0.0), arm))
-        shown, control = order[:MOST_LINES], specification.control_arm
-        return shown if control in shown else [*shown[:-1], control]
+        """The arms that charts show."""
+        return lines_of(self.experiment)
 
     def time_axis(self) -> dict[str, Any]:
-        """What charts over time have in common: the range, and what happened in it."""
-        steps = self.steps
-        return {
-            "events": timeline.events(services().database, self.experiment.key, steps),
-            "range": (steps.since.timestamp(), steps.until.timestamp()),
-        }
+        """What charts over time have in common."""
+        return time_axis_of(self.experiment, self.steps)
+
+
+def lines_of(experiment: Experiment) -> list[str]:
+    """The arms that charts show: those with the most traffic, and the control."""
+    shares = propensities(services().database, experiment)
+    control = experiment.specification.control_arm
+    order = sorted(experiment.specification.arm_keys, key=lambda arm: (-shares.get(arm, 0.0), arm))
+    shown = order[:MOST_LINES]
+    return shown if control in shown else [*shown[:-1], control]
+
+
+def time_axis_of(experiment: Experiment, steps: Steps) -> dict[str, Any]:
+    """What charts over time have in common: the range, and what happened in it."""
+    return {
+        "events": timeline.events(services().database, experiment.key, steps),
+        "range": (steps.since.timestamp(), steps.until.timestamp()),
+    }
 
 
 def of_experiment(*ranges: str, usual: str) -> Callable[[Callable[..., Any]], Callable[..., str | Response]]:

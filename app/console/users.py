@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from app.console.asking import Question, ask
 from app.console.rendering import rendered
 from app.console.security import operator, operators_only, services, viewers
-from app.errors import InvalidInput
+from app.errors import InvalidInput, NotFound
 from app.reports import explain
 from app.specification import UnitId
 from app.store import experiments, units
@@ -42,10 +42,16 @@ def show() -> str | Response:
     with database.transaction() as connection:
         keys = experiments.keys(connection, limit=_MOST_KEYS)
         lately = [] if found else units.lately(connection, now - timedelta(days=1), limit=_LATELY)
+    story, fault = None, ""
+    try:
+        story = _story(found, range_, now) if found else None
+    except NotFound as error:  # beside the search, where it can be put right
+        fault = error.detail
     return rendered(
         "users.html",
         unit=found,
-        story=_story(found, range_, now) if found else None,
+        story=story,
+        fault=fault,
         lately=lately,
         keys=keys,
         experiment=request.args.get("experiment") or None,
@@ -97,8 +103,8 @@ def erase() -> Response:
     return redirect(url_for("users.show", done="erase"), 303)
 
 
-def _story(unit: str, range_: str, now: datetime) -> UnitStory | None:
-    """What is known of a unit; None: nothing."""
+def _story(unit: str, range_: str, now: datetime) -> UnitStory:
+    """What is known of a unit."""
     parts = services()
     until = now + _AHEAD
     asked = Asked(
