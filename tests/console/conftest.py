@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from app import experiments, operators
 from app.operators import Role
 from app.store.database import Database
-from tests.app.building import specification
+from tests.app.building import query, specification
 from tests.console import watching
 from tests.console.populating import History, alert, fill, reject
 from tests.running import Service, running_service
@@ -36,6 +36,12 @@ class Console:
     def url(self) -> str:
         """Of the console, without a slash at the end."""
         return f"{self.service.url}/console"
+
+    @property
+    def decision(self) -> str:
+        """Id of a decision of the experiment `lists`, which somebody clicked on."""
+        text = "SELECT decision_id FROM feedback WHERE metric = 'revenue' ORDER BY decision_id LIMIT 1"
+        return str(query(self.database, text)[0][0])
 
 
 @pytest.fixture(scope="session")

@@ -121,3 +121,27 @@ def _audited(console: Console, subject: str) -> list[tuple[str, str]]:
         console.database, "SELECT actor, action FROM audit_log WHERE subject = :subject ORDER BY id", subject=subject
     )
     return [(actor, action) for actor, action in rows]
+
+
+def test_the_keyboard_is_enough(as_operator: Page, console: Console) -> None:
+    """Tab and Enter lead from the list of alerts to one that is acknowledged."""
+    put(console.database, "typed")
+    number = alert(console.database, "typed", "quarantine", datetime.now(UTC))
+    as_operator.goto(f"{console.url}/alerts?experiment=typed")
+    _tab_to(as_operator, "Acknowledge quarantine of typed")
+    as_operator.keyboard.press("Enter")
+    as_operator.wait_for_url("**/acknowledge")
+    _tab_to(as_operator, "Acknowledge")
+    as_operator.keyboard.press("Enter")
+    expect(as_operator.get_by_text("by ana")).to_be_visible()
+    assert alerts.get(console.database, number)["acknowledged_by"] == "ana"
+
+
+def _tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the focus is on what has a name."""
+    named = "document.activeElement.ariaLabel || document.activeElement.innerText"
+    for _ in range(50):
+        page.keyboard.press("Tab")
+        if page.evaluate(named) == name:
+            return
+    raise AssertionError(f"the keyboard does not reach {name!r}")

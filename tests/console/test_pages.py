@@ -28,6 +28,7 @@ PAGES = {
     "quarantine": "/data/quarantine?experiment=home",
     "users": "/users",
     "unit": "/users?unit=reader-7",
+    "decision": "/users/decisions/{decision}",
     "preview": "/preview?experiment=lists&unit=reader-7",
     "avatar": "/preview/avatars/new-reader?experiment=lists",
     "evaluate": "/evaluate?experiment=lists",
@@ -65,7 +66,7 @@ def test_page(name: str, chromium: Browser, console: Console, states: dict[str, 
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.add_init_script(_NOTE_VIOLATIONS)
-    answer = page.goto(console.url + PAGES[name])
+    answer = page.goto(console.url + PAGES[name].replace("{decision}", console.decision))
     assert answer is not None
     assert answer.status == 200
     drawn(page)
