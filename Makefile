@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo run test faults rehearsal check format bench lock clean
+.PHONY: demo run test faults rehearsal check format bench docs lock clean
 
 demo: .venv/installed
 	$(BIN)/croupier demo
@@ -34,6 +34,10 @@ format: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+# The documentation as a site, in build/site.
+docs: .venv/installed
+	$(BIN)/python -m mkdocs build --strict
 
 .venv/installed: requirements-dev.lock pyproject.toml scripts/set-up $(shell find app/console/frontend -maxdepth 2 \( -name "package*.json" -o -path "*/src/*.js" \))
 	sh scripts/set-up "$(PYTHON)"

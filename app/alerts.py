@@ -22,9 +22,13 @@ __all__ = [
     "labels_silenced",
     "listed",
     "put_channel",
+    "put_channel_on",
     "put_rule",
+    "put_rule_on",
     "remove_channel",
+    "remove_channel_on",
     "remove_rule",
+    "remove_rule_on",
     "rules",
     "silence",
     "silences",
@@ -141,12 +145,17 @@ def put_rule(database: Database, experiment: str, key: str, rule: AnyRule, *, ac
         NotFound: there is no such experiment.
     """
     with database.transaction() as connection:
-        if experiment and experiments.find(connection, experiment) is None:
-            raise NotFound(f"There is no experiment {experiment!r}")
-        before = alert_rules.rows(connection, experiment).get((experiment, key))
-        alert_rules.put(connection, experiment, key, rule)
-        after = msgspec.to_builtins(rule)
-        audit.record(connection, actor=actor, action="put", subject=f"rule:{key}", before=before, after=after)
+        put_rule_on(connection, experiment, key, rule, actor=actor)
+
+
+def put_rule_on(connection: Connection, experiment: str, key: str, rule: AnyRule, *, actor: str) -> None:
+    """The same, within a transaction of the caller's."""
+    if experiment and experiments.find(connection, experiment) is None:
+        raise NotFound(f"There is no experiment {experiment!r}")
+    before = alert_rules.rows(connection, experiment).get((experiment, key))
+    alert_rules.put(connection, experiment, key, rule)
+    after = msgspec.to_builtins(rule)
+    audit.record(connection, actor=actor, action="put", subject=f"rule:{key}", before=before, after=after)
 
 
 def remove_rule(database: Database, experiment: str, key: str, *, actor: str) -> None:
@@ -156,10 +165,15 @@ def remove_rule(database: Database, experiment: str, key: str, *, actor: str) ->
         NotFound: none is stored.
     """
     with database.transaction() as connection:
-        before = alert_rules.rows(connection, experiment).get((experiment, key))
-        if not alert_rules.remove(connection, experiment, key):
-            raise NotFound(f"No rule {key!r} is stored here; a default one is switched off by storing enabled: false")
-        audit.record(connection, actor=actor, action="remove", subject=f"rule:{key}", before=before)
+        remove_rule_on(connection, experiment, key, actor=actor)
+
+
+def remove_rule_on(connection: Connection, experiment: str, key: str, *, actor: str) -> None:
+    """The same, within a transaction of the caller's."""
+    before = alert_rules.rows(connection, experiment).get((experiment, key))
+    if not alert_rules.remove(connection, experiment, key):
+        raise NotFound(f"No rule {key!r} is stored here; a default one is switched off by storing enabled: false")
+    audit.record(connection, actor=actor, action="remove", subject=f"rule:{key}", before=before)
 
 
 def channels(database: Database) -> list[Row]:
@@ -171,8 +185,13 @@ def channels(database: Database) -> list[Row]:
 def put_channel(database: Database, key: str, *, url: str, secret: str, actor: str) -> None:
     """Stores a webhook; one that was switched off is on again."""
     with database.transaction() as connection:
-        alert_channels.put(connection, key, url=url, secret=secret)
-        audit.record(connection, actor=actor, action="put", subject=f"channel:{key}", after={"url": url})
+        put_channel_on(connection, key, url=url, secret=secret, actor=actor)
+
+
+def put_channel_on(connection: Connection, key: str, *, url: str, secret: str, actor: str) -> None:
+    """The same, within a transaction of the caller's."""
+    alert_channels.put(connection, key, url=url, secret=secret)
+    audit.record(connection, actor=actor, action="put", subject=f"channel:{key}", after={"url": url})
 
 
 def remove_channel(database: Database, key: str, *, actor: str) -> None:
@@ -182,9 +201,14 @@ def remove_channel(database: Database, key: str, *, actor: str) -> None:
         NotFound: there is none.
     """
     with database.transaction() as connection:
-        if not alert_channels.remove(connection, key):
-            raise NotFound(f"There is no channel {key!r}")
-        audit.record(connection, actor=actor, action="remove", subject=f"channel:{key}")
+        remove_channel_on(connection, key, actor=actor)
+
+
+def remove_channel_on(connection: Connection, key: str, *, actor: str) -> None:
+    """The same, within a transaction of the caller's."""
+    if not alert_channels.remove(connection, key):
+        raise NotFound(f"There is no channel {key!r}")
+    audit.record(connection, actor=actor, action="remove", subject=f"channel:{key}")
 
 
 def _get(connection: Connection, alert_id: int) -> Row:

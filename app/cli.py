@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -18,14 +18,16 @@ from app import demo as demonstration
 from app import learner as learner_role
 from app import monitor_process, quarantine
 from app.alerting.command import alerts_group
-from app.auth import ALL_SCOPES, Scope, add_key, ensure_key, new_key
 from app.batch.command import batch_options, measure
+from app.configuration.command import apply_command, export_config_command
 from app.console.command import operators_group
 from app.doctor.command import doctor_command
 from app.embedded import EmbeddedPostgres
 from app.errors import ConfigurationError, CroupierError
 from app.evaluation.command import evaluate
 from app.export import export_log, export_options
+from app.keys import ensure_key
+from app.keys.command import keys_command
 from app.loading import load_items
 from app.replay import (
     HeadlineOptions,
@@ -38,7 +40,6 @@ from app.replay import (
 from app.replay.client import Client, ServiceAway
 from app.settings import Settings
 from app.simulation.command import simulate_command
-from app.store import keys as key_store
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
 from app.store.quarantine import Filter
@@ -91,9 +92,12 @@ def _open_database() -> AbstractContextManager[Database]:
 
 
 main.add_command(alerts_group(_open_database))
+main.add_command(apply_command)
 main.add_command(operators_group(_open_database))
 main.add_command(doctor_command)
 main.add_command(evaluate)
+main.add_command(keys_command)
+main.add_command(export_config_command)
 main.add_command(simulate_command)
 main.add_command(units_command)
 
@@ -242,64 +246,6 @@ def db_status() -> None:
 def db_reset() -> None:
     """Deletes all of its data."""
     _embedded().reset()
-
-
-@main.group()
-def keys() -> None:
-    """API keys."""
-
-
-_scopes = click.option(
-    "--scope",
-    "scopes",
-    multiple=True,
-    type=click.Choice([str(scope) for scope in ALL_SCOPES]),
-    callback=lambda _context, _parameter, names: tuple(map(Scope, names)) or ALL_SCOPES,
-    help="Default: every scope.",
-)
-
-
-@keys.command("create")
-@click.option("--name", required=True, help="Who or what the key is for.")
-@_scopes
-def keys_create(name: str, scopes: tuple[Scope, ...]) -> None:
-    """Makes a key and prints it, this once."""
-    key = new_key()
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        add_key(connection, key, name=name, scopes=scopes)
-    click.echo(key)
-
-
-@keys.command("ensure")
-@click.argument("key", required=False)
-@click.option("--file", type=click.File(), help="Where KEY is, instead: other users see arguments.")
-@click.option("--name", default="bootstrap", show_default=True, help="Who or what the key is for.")
-@_scopes
-def keys_ensure(key: str | None, file: TextIO | None, name: str, scopes: tuple[Scope, ...]) -> None:
-    """Makes sure that a key of your choice exists; one that is there stays as it is."""
-    key = file.read().strip() if file else key
-    if not key:
-        raise click.UsageError("Name a KEY, or a --file that holds one")
-    with _database(Settings.from_environment()) as database:
-        ensure_key(database, key, name=name, scopes=scopes)
-
-
-@keys.command("list")
-def keys_list() -> None:
-    """Lists keys by their prefixes."""
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        for key in key_store.every(connection):
-            state = "revoked" if key.revoked_at else "in force"
-            click.echo(f"{key.prefix:14} {state:9} {','.join(sorted(key.scopes)):28} {key.name}")
-
-
-@keys.command("revoke")
-@click.argument("prefix")
-def keys_revoke(prefix: str) -> None:
-    """Revokes a key; workers refuse it within seconds."""
-    with _database(Settings.from_environment()) as database, database.transaction() as connection:
-        if not key_store.revoke(connection, prefix):
-            raise ConfigurationError(f"No key {prefix!r} is in force; `croupier keys list` shows them")
 
 
 @main.group("quarantine")

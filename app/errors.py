@@ -10,7 +10,7 @@
     ├── Conflict             409
     ├── PreconditionFailed   412
     ├── InputTooLarge        413
-    ├── TooManyAttempts      429
+    ├── TooManyRequests      429  a rate limit
     ├── Unavailable          503  the database is away
     └── ConfigurationError        settings or environment; ends a command
 
@@ -32,7 +32,7 @@ __all__ = [
     "NotPermitted",
     "PreconditionFailed",
     "TargetingKeyMissing",
-    "TooManyAttempts",
+    "TooManyRequests",
     "Unavailable",
 ]
 
@@ -98,7 +98,7 @@ class NotAuthenticated(CroupierError):
 
 
 class NotPermitted(CroupierError):
-    """The API key lacks the scope for this."""
+    """The API key may not do this."""
 
     status = 403
 
@@ -127,10 +127,14 @@ class InputTooLarge(CroupierError):
     status = 413
 
 
-class TooManyAttempts(CroupierError):
-    """Too many attempts."""
+class TooManyRequests(CroupierError):
+    """There were too many requests."""
 
     status = 429
+
+    def __init__(self, detail: str = "", *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
 
 
 class Unavailable(CroupierError):

@@ -1,7 +1,7 @@
 """Changes of experiments: each one transaction, with its audit entry, its arms and a fresh allocation."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from app.store import experiments as store
 from app.store.database import Database
 from app.store.experiments import ArmRecord, Experiment
 
-__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put"]
+__all__ = ["Action", "add_arm", "audit_page", "change_state", "create", "get", "listed", "patch", "put", "put_on"]
 
 Action = Literal["start", "pause", "resume", "stop"]
 
@@ -43,10 +43,10 @@ def get(database: Database, key: str) -> Experiment:
         return _existing(store.find(connection, key), key)
 
 
-def listed(database: Database, *, after: str, limit: int) -> list[Experiment]:
-    """Experiments in the order of their keys, a page at a time."""
+def listed(database: Database, *, after: str, limit: int, only: Collection[str] | None = None) -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time; `only` those with these keys (None: all)."""
     with database.transaction() as connection:
-        return store.listed(connection, after=after, limit=limit)
+        return store.listed(connection, after=after, limit=limit, only=only)
 
 
 def put(
@@ -66,16 +66,29 @@ def put(
         InvalidInput: the specification contradicts itself.
         PreconditionFailed: the version is not `if_match`.
     """
-    check(specification)
     with database.transaction() as connection:
-        created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
-        if not created:
-            experiment = store.find(connection, key, lock=True)
-            if experiment is None:  # only with If-Match, which is not for making new ones
-                raise PreconditionFailed(f"There is no experiment {key!r} to match")
-            _refuse_stale(experiment, if_match)
-            _replace(connection, experiment, specification, actor=actor)
-        return _existing(store.find(connection, key), key), created
+        return put_on(connection, key, specification, state=state, if_match=if_match, actor=actor)
+
+
+def put_on(
+    connection: sa.Connection,
+    key: str,
+    specification: Specification,
+    *,
+    state: State,
+    if_match: int | None,
+    actor: str,
+) -> tuple[Experiment, bool]:
+    """The same, within a transaction of the caller's; where it raises, nothing of this experiment is written."""
+    check(specification)
+    created = if_match is None and _add(connection, key, specification, state=state, actor=actor)
+    if not created:
+        experiment = store.find(connection, key, lock=True)
+        if experiment is None:  # only with If-Match, which is not for making new ones
+            raise PreconditionFailed(f"There is no experiment {key!r} to match")
+        _refuse_stale(experiment, if_match)
+        _replace(connection, experiment, specification, actor=actor)
+    return _existing(store.find(connection, key), key), created
 
 
 def create(database: Database, key: str, specification: Specification, *, state: State, actor: str) -> Experiment:

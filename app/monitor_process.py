@@ -9,7 +9,7 @@ from importlib import import_module
 from app import alerting, avatars, monitor
 from app.batch import role as batch
 from app.data_watch.windows import Widths
-from app.recommenders import PythonFunctions
+from app.recommenders import ModelServers, PythonFunctions
 from app.settings import Settings
 from app.store.database import Database
 from monitoring.meter import Meter
@@ -27,6 +27,7 @@ def run(settings: Settings, database: Database, *, stop: threading.Event, meter:
         interval_s=settings.alert_interval_ms / 1000,
         alertmanagers=settings.alertmanagers,
         runbook_url=settings.runbook_url,
+        guard=settings.outgoing_guard,
         stop=stop,
         meter=meter,
     )
@@ -35,7 +36,12 @@ def run(settings: Settings, database: Database, *, stop: threading.Event, meter:
     widths = Widths(window_s=settings.data_window_s, reference_s=settings.data_reference_s)
     watch = partial(data_watch.run, widths=widths, stop=stop, meter=meter)
     measure = partial(batch.run, interval_s=settings.batch_interval_ms / 1000, stop=stop, meter=meter)
-    look = partial(avatars.run, functions=PythonFunctions.from_setting(settings.python_recommenders), stop=stop)
+    look = partial(
+        avatars.run,
+        functions=PythonFunctions.from_setting(settings.python_recommenders),
+        servers=ModelServers(settings.outgoing_guard),
+        stop=stop,
+    )
     waited_for = [_beside(role, database, daemon=False) for role in (alert, watch)]
     # What these have not finished, the next process begins anew.
     others = [_beside(role, database, daemon=True) for role in (measure, look)]

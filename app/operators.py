@@ -5,6 +5,7 @@ restart, and whoever is disabled is out at once; no secret has to be configured 
 """
 
 import hashlib
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any, Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooManyAttempts
+from app.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, TooManyRequests
 from app.store import audit
 from app.store import operators as store
 from app.store.database import Database
@@ -138,7 +139,7 @@ def log_in(database: Database, name: str, password: str, *, address: str, now: d
 
     Raises:
         NotAuthenticated: wrong name or password, or the operator is disabled; which of them is told to nobody.
-        TooManyAttempts: by this name or from this address.
+        TooManyRequests: by this name or from this address.
     """
     most = {_digest(f"name:{name}"): _MOST_BY_NAME, _digest(f"address:{address}"): _MOST_BY_ADDRESS}
     since = now - _ATTEMPTS_COUNT_FOR
@@ -146,7 +147,8 @@ def log_in(database: Database, name: str, password: str, *, address: str, now: d
         counts = {subject: store.count_attempt(connection, subject, now, since) for subject in sorted(most)}
         record = store.find(connection, name)
     if any(counts[subject] > most[subject] for subject in most):
-        raise TooManyAttempts("Too many attempts; try again in a quarter of an hour")
+        wait_s = math.ceil(_ATTEMPTS_COUNT_FOR.total_seconds())
+        raise TooManyRequests("Too many attempts; try again in a quarter of an hour", retry_after_s=wait_s)
     stored = record.password if record else _NOBODY
     is_right = aside(lambda: _matches(stored, password[:_LONGEST]))
     if record is None or record.disabled_at is not None or not is_right:

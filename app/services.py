@@ -4,12 +4,13 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from app.auth import KeyRing
 from app.errors import Unavailable
-from app.recommenders import PythonFunctions
+from app.recommenders import ModelServers, PythonFunctions
 from app.serving.allocations import Allocations
 from app.serving.decide import DecisionWriter
 from app.serving.durability import DurableLog
@@ -41,6 +42,8 @@ Together: TypeAlias = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
 # fsync of a local disk takes milliseconds; one that needs longer is not a place to answer requests from.
 _SPOOL_BUDGET_S = 2.0
 _RECOVER_EVERY_S = 0.2
+# A revoked key is refused within five seconds, however rarely allocations are looked for.
+_KEYS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +126,8 @@ class Services:
         database = Database(database_url, name="croupier-web", meter=meter)
         health = Health()
         functions = PythonFunctions.from_setting(settings.python_recommenders)
-        allocations = Allocations(database, health, functions=functions, aside=aside)
+        servers = ModelServers(settings.outgoing_guard)
+        allocations = Allocations(database, health, functions=functions, servers=servers, aside=aside)
         spool = Spool(settings.data_dir / "spool", limit_bytes=settings.spool_limit_mb * 1_000_000)
         decisions = DecisionWriter(shard=shard)
         feedback, exposures = FeedbackWriter(shard=shard), ExposureWriter(shard=shard)
@@ -143,7 +147,7 @@ class Services:
             settings=settings,
             database=database,
             allocations=allocations,
-            keys=KeyRing(database),
+            keys=KeyRing(database, workers=settings.workers),
             spool=spool,
             health=health,
             recovery=Recovery(database, spool, health, kinds, meter),
@@ -158,7 +162,11 @@ class Services:
 
     def start(self) -> None:
         """Starts what goes on in the background: refreshing allocations and keys, replaying the spool, telemetry."""
-        threading.Thread(target=self._refresh_for_ever, name="refresh", daemon=True).start()
+        interval_s = self.settings.poll_interval_ms / 1000
+        # Each by itself: whatever is wrong with the one, or takes long, must not keep, say, revoked keys alive.
+        every = ((self.allocations.refresh, interval_s), (self._refresh_keys, min(interval_s, _KEYS_EVERY_S)))
+        for refresh, every_s in every:
+            threading.Thread(target=self._for_ever, args=(refresh, every_s), name="refresh", daemon=True).start()
         recover = partial(self.recovery.run, self.stopping, interval_s=_RECOVER_EVERY_S)
         threading.Thread(target=recover, name="recovery", daemon=True).start()
         self.telemetry.meter.ask(self._note_state)
@@ -177,14 +185,16 @@ class Services:
     def _note_state(self) -> None:
         note_state(self.telemetry.meter, self.spool, self.health, self.allocations.refreshed_at)
 
-    def _refresh_for_ever(self) -> None:
+    def _refresh_keys(self) -> None:
+        self.keys.refresh()
+        self.keys.note_uses(datetime.now(UTC))
+
+    def _for_ever(self, refresh: Callable[[], None], interval_s: float) -> None:
         while not self.stopping.is_set():
-            # Each by itself: whatever is wrong with the one must not keep, say, revoked keys alive.
-            for part in (self.keys, self.allocations):
-                try:
-                    part.refresh()
-                except Unavailable as error:
-                    log.warning("serving from the last state: %s", error)
-                except Exception:  # the next refresh may succeed; until then the last state serves
-                    log.exception("cannot refresh")
-            self.stopping.wait(self.settings.poll_interval_ms / 1000)
+            try:
+                refresh()
+            except Unavailable as error:
+                log.warning("serving from the last state: %s", error)
+            except Exception:  # the next refresh may succeed; until then the last state serves
+                log.exception("cannot refresh")
+            self.stopping.wait(interval_s)

@@ -6,15 +6,17 @@ secrets need not stand in an environment, which other programs show.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from app.errors import ConfigurationError
+from app.outgoing import Guard, guard_of
 from monitoring.tracing import SAMPLERS, SamplerName
 
-__all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "variable_of"]
+__all__ = ["SUPERVISOR", "WORKER_SLOT", "Settings", "value_of", "variable_of"]
 
 PREFIX = "CROUPIER_"
 FILE = "_FILE"
@@ -117,6 +119,16 @@ class Settings:
     python_recommenders: str | None = _setting(
         None, "Which functions recommenders of kind `python` may call: targets, comma-separated. Unset: none."
     )
+    outgoing: str = _setting(
+        "auto",
+        "Which addresses model servers and webhooks may have: `public`, `private` (these too), or `auto`.",
+    )
+    outgoing_allow: str | None = _setting(
+        None, "Hosts and networks that they may have all the same, comma-separated, as `models,10.2.0.0/16`."
+    )
+    cors_origins: str | None = _setting(
+        None, "Origins whose pages may call the API, comma-separated, as `https://shop.example`; or `*`. Unset: none."
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
     request_log: bool = _setting(
         True,  # noqa: FBT003 - a default
@@ -175,7 +187,7 @@ class Settings:
             try:
                 if f.name in options:
                     _check(f.metadata, options[f.name])
-                elif (text := _text(environment, variable)) != "":
+                elif (text := value_of(environment, variable)) != "":
                     values[f.name] = _check(f.metadata, f.metadata["read"](text))
             except ValueError as error:
                 where = f"{variable}={options[f.name]!r}" if f.name in options else _where(environment, variable)
@@ -190,6 +202,18 @@ class Settings:
         """The URLs of `alertmanager_urls`."""
         return _urls(self.alertmanager_urls)
 
+    @property
+    def outgoing_guard(self) -> Guard:
+        """Where requests may be sent to. `auto`: who can reach a service that listens on loopback is here already."""
+        is_local = self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+        private = self.outgoing == "private" or (self.outgoing == "auto" and is_local)
+        return guard_of(self.outgoing_allow or "", private=private)
+
+    @property
+    def cors(self) -> tuple[str, ...]:
+        """The origins of `cors_origins`."""
+        return _urls(self.cors_origins)
+
     def as_environment(self) -> dict[str, str]:
         """The environment that a child process reads the same settings from, whatever files its parent's names."""
         given = {variable_of(f): str(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
@@ -201,8 +225,8 @@ def variable_of(setting: Any) -> str:  # noqa: ANN401 - a dataclasses.Field, whi
     return str(setting.metadata["variable"] or PREFIX + setting.name.upper())
 
 
-def _text(environment: Mapping[str, str], variable: str) -> str:
-    """What the environment says of a setting, or the file that it names; empty when neither does.
+def value_of(environment: Mapping[str, str], variable: str) -> str:
+    """What the environment says of a variable, or the file that `<variable>_FILE` names; empty when neither does.
 
     Raises:
         ValueError: the file cannot be read or is empty, or both are there.
@@ -245,10 +269,28 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     runbook = values.get("runbook_url")
     if runbook is not None and not runbook.startswith(("http://", "https://")):
         faults.append(f"CROUPIER_RUNBOOK_URL={runbook!r}: must start with http:// or https://")
+    if values.get("outgoing", "auto") not in {"auto", "private", "public"}:
+        faults.append(f"CROUPIER_OUTGOING={values['outgoing']!r}: must be auto, private or public")
+    try:
+        guard_of(values.get("outgoing_allow") or "", private=False)
+    except ValueError as error:
+        faults.append(f"CROUPIER_OUTGOING_ALLOW={values['outgoing_allow']!r}: {error}")
+    origins = _urls(values.get("cors_origins"))
+    faults += [
+        f"CROUPIER_CORS_ORIGINS={origin!r}: {fault}" for origin in origins if (fault := _fault_of(origin, origins))
+    ]
     sampler = values.get("traces_sampler", SAMPLERS[0])
     if sampler not in SAMPLERS:
         faults.append(f"OTEL_TRACES_SAMPLER={sampler!r}: must be one of {', '.join(SAMPLERS)}")
     return faults
+
+
+def _fault_of(origin: str, origins: Sequence[str]) -> str | None:
+    """What is wrong with an origin as a browser names it; None when nothing is."""
+    if origin == "*":
+        return None if len(origins) == 1 else "* is all origins: no others beside it"
+    is_one = re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", origin)
+    return None if is_one else "must be like https://shop.example or http://localhost:3000: lower case, no path"
 
 
 def _urls(text: str | None) -> tuple[str, ...]:

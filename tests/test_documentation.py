@@ -18,15 +18,21 @@ from app.api.schemas import (
     FlagAnswer,
     FlagMetadata,
     FlagRequest,
+    IssuedKey,
     ItemRequest,
+    KeyRequest,
+    KeyView,
     PinRequest,
     QuarantineSelection,
     RecommendationAnswer,
     RecommendationRequest,
+    RotationRequest,
     SilenceRequest,
 )
 from app.avatars import AvatarRequest, Expectation
 from app.cli import batch, export
+from app.configuration.command import apply_command
+from app.configuration.shape import ChannelEntry, Document, ExperimentEntry
 from app.evaluation import EvaluationReport
 from app.evaluation.command import evaluate
 from app.evaluation.experiment import EvaluationRequest, ExperimentEvaluation
@@ -103,6 +109,9 @@ _SHAPES = (
     AssociationReport,
     ArmOrderReport,
     ExperimentRequest,
+    ExperimentEntry,
+    ChannelEntry,
+    Document,
     Arm,
     Reward,
     Metric,
@@ -115,6 +124,10 @@ _SHAPES = (
     Preview,
     ArmPreview,
     Look,
+    KeyRequest,
+    KeyView,
+    IssuedKey,
+    RotationRequest,
     *get_args(AnyRule),
     WarmStart,
     Shadow,
@@ -222,6 +235,12 @@ def test_each_option_of_evaluate_is_documented() -> None:
 def test_each_option_of_batch_is_documented() -> None:
     """Every option stands on the page."""
     words = [parameter.opts[0] for parameter in batch.params if parameter.name != "experiments"]
+    assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
+
+
+def test_each_option_of_apply_is_documented() -> None:
+    """Every option stands on the page."""
+    words = [parameter.opts[0] for parameter in apply_command.params if parameter.name != "files"]
     assert [word for word in words if f"`{word}`" not in _REFERENCE] == []
 
 

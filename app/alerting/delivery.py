@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from http.client import HTTPException
 from typing import Any
 
 import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from app.outgoing import Guard, post
 from app.store import alert_channels, alert_rules
 from app.store import alerts as store
 from app.store.alerts import AlertRow
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 SIGNATURE_HEADER = "Croupier-Signature"
 _TIMEOUT = urllib3.Timeout(connect=3, read=5)
+_PATIENCE_S = 8.0
 _RESOLVED_FOR = timedelta(minutes=5)
 _INTERVALS = 4
 _MOST_ALERTS = 5_000
@@ -64,19 +67,19 @@ def announce(
     return sum(not _announce_to(pool, url, alerts) for url in urls)
 
 
-def deliver(database: Database, pool: urllib3.PoolManager, now: datetime, *, runbook_url: str | None = None) -> None:
+def deliver(database: Database, guard: Guard, now: datetime, *, runbook_url: str | None = None) -> None:
     """Sends what waits for each webhook that is due."""
     with database.transaction() as connection:
         due = alert_channels.due(connection, now)
         silences = alert_rules.silences_in_force(connection, now)
     for channel in due:
-        while _deliver_some(database, pool, channel, silences, now, runbook_url=runbook_url):
+        while _deliver_some(database, guard, channel, silences, now, runbook_url=runbook_url):
             pass
 
 
 def _deliver_some(
     database: Database,
-    pool: urllib3.PoolManager,
+    guard: Guard,
     channel: Mapping[str, Any],
     silences: Sequence[Mapping[str, str]],
     now: datetime,
@@ -91,7 +94,7 @@ def _deliver_some(
         return False
     heard = [row for row in rows if row["after"] == "resolved" or not is_silenced(row["labels"], silences)]
     messages = [_message(row, row["after"], row["at"], runbook_url) for row in heard]
-    fault, is_final = _post(pool, channel, messages, now) if messages else ("", False)
+    fault, is_final = _post(guard, channel, messages, now) if messages else ("", False)
     with database.transaction() as connection:
         if not fault:
             alert_channels.delivered(connection, key, [row["flip"] for row in rows])
@@ -105,9 +108,7 @@ def _deliver_some(
     return not fault
 
 
-def _post(
-    pool: urllib3.PoolManager, channel: Mapping[str, Any], messages: Sequence[Message], now: datetime
-) -> tuple[str, bool]:
+def _post(guard: Guard, channel: Mapping[str, Any], messages: Sequence[Message], now: datetime) -> tuple[str, bool]:
     """Sends a signed request; what was wrong, and whether it always will be."""
     body = msgspec.json.encode(webhook_body(channel["key"], messages))
     headers = {
@@ -115,8 +116,8 @@ def _post(
         SIGNATURE_HEADER: signature(channel["secret"], int(now.timestamp()), body),
     }
     try:
-        status = pool.request("POST", channel["url"], body=body, headers=headers, **_ONCE).status
-    except HTTPError as error:
+        status = post(channel["url"], body, headers, guard, timeout_s=_PATIENCE_S)
+    except (OSError, HTTPException, ValueError) as error:
         return f"{type(error).__name__}: {error}", False
     if 200 <= status < 300:
         return "", False

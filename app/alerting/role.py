@@ -8,6 +8,7 @@ import urllib3
 
 from app.alerting.delivery import announce, deliver, tell_log
 from app.alerting.evaluation import evaluate_all
+from app.outgoing import Guard
 from app.roles import run_as_only_one
 from app.store import alerts
 from app.store.database import Database
@@ -42,16 +43,17 @@ def run(
     interval_s: float,
     alertmanagers: Sequence[str],
     runbook_url: str | None,
+    guard: Guard,
     stop: threading.Event,
     meter: Meter,
 ) -> None:
-    """Evaluates and delivers until `stop` is set."""
+    """Evaluates and delivers until `stop` is set; `guard`: where webhooks may be. Alertmanagers are the operator's."""
     pool = urllib3.PoolManager()
     gauge, interval = FiringGauge(database, meter), timedelta(seconds=interval_s)
 
     def work() -> None:
         now, urls = datetime.now(UTC), alertmanagers
-        alert_once(database, pool, now, interval=interval, urls=urls, runbook_url=runbook_url, gauge=gauge)
+        alert_once(database, pool, now, interval=interval, urls=urls, runbook_url=runbook_url, guard=guard, gauge=gauge)
 
     run_as_only_one(database, _ALERT_LOCK, work, interval_s=interval_s, stop=stop)
 
@@ -64,6 +66,7 @@ def alert_once(
     interval: timedelta,
     urls: Sequence[str],
     runbook_url: str | None,
+    guard: Guard,
     gauge: FiringGauge,
 ) -> None:
     """One pass. What was committed and not delivered, by this pass or one before, is delivered.
@@ -73,5 +76,5 @@ def alert_once(
     """
     tell_log(evaluate_all(database, now))
     gauge.note()
-    deliver(database, pool, now, runbook_url=runbook_url)
+    deliver(database, guard, now, runbook_url=runbook_url)
     announce(database, pool, urls, now, interval, runbook_url=runbook_url)

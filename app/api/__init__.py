@@ -16,6 +16,7 @@ from app.api import (
     feedback,
     health,
     items,
+    keys,
     metric_series,
     metrics,
     ofrep,
@@ -29,6 +30,7 @@ from app.api import (
     silences,
     units,
 )
+from app.api.cors import Cors
 from app.api.fast import FastKeyRoute, FastRoute, FastRoutes
 from app.api.http import authorise, refuse_null_characters
 from app.auth import Scope
@@ -61,6 +63,7 @@ _RESOURCES = (
     alert_channels,
     health,
     metrics,
+    keys,
 )
 # Also routes of their blueprints: a test compares the scopes.
 FAST = {
@@ -85,4 +88,5 @@ def install(app: Flask, services: Services) -> None:
     for resource in _RESOURCES:
         app.register_blueprint(resource.blueprint)
     fast = FastRoutes(services, FAST, app.wsgi_app, key_routes=FAST_BY_KEY, largest_body=_LARGEST_BODY)
-    app.wsgi_app = services.telemetry.watch(fast)  # type: ignore[assignment, method-assign]
+    origins = services.settings.cors
+    app.wsgi_app = services.telemetry.watch(Cors(fast, origins) if origins else fast)  # type: ignore[assignment, method-assign]

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from app import alerts
 from app.api.codec import decode
-from app.api.http import actor, body, reply, requires, services
+from app.api.http import Names, actor, body, reply, requires, services
 from app.api.query import checked_key
 from app.api.yaml import json_of_yaml
 from app.auth import Scope
@@ -17,14 +17,14 @@ blueprint = Blueprint("alert_rules", __name__, url_prefix="/v1/alert-rules")
 
 
 @blueprint.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.IN_QUERY)
 def list_rules() -> Response:
     """The rules in force by key."""
     return reply({"rules": alerts.rules(services().database, _experiment())})
 
 
 @blueprint.get("/<key>")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.IN_QUERY)
 def get_rule(key: str) -> Response:
     """One rule in force."""
     found = alerts.rules(services().database, _experiment()).get(key)
@@ -34,7 +34,7 @@ def get_rule(key: str) -> Response:
 
 
 @blueprint.put("/<key>")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, Names.IN_QUERY)
 def put_rule(key: str) -> Response:
     """Stores a rule, from JSON or YAML."""
     checked_key(key)
@@ -45,7 +45,7 @@ def put_rule(key: str) -> Response:
 
 
 @blueprint.delete("/<key>")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, Names.IN_QUERY)
 def delete_rule(key: str) -> Response:
     """Deletes a stored rule."""
     alerts.remove_rule(services().database, _experiment(), key, actor=actor())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, request
 
 from app import alerts
-from app.api.http import actor, reply, requires, services
+from app.api.http import Names, actor, reply, requires, services
 from app.api.query import LARGEST_ID, whole
 from app.auth import Scope
 from app.errors import InvalidInput
@@ -20,7 +20,7 @@ _SHOWN = "pending,firing,resolved"
 
 
 @blueprint.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.IN_QUERY)
 def list_alerts() -> Response:
     """Alerts, the newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)

@@ -7,9 +7,9 @@ from typing import TypeVar
 from msgspec import Raw
 
 from app.api.schemas import EventAnswer
-from app.errors import InvalidInput
+from app.errors import InvalidInput, NotPermitted
 from app.serving.durability import Durability, DurableLog
-from app.serving.verdicts import Verdict
+from app.serving.verdicts import NOT_PERMITTED, Verdict
 from app.serving.watching import note_events
 from app.store.events import Event
 from monitoring.meter import Meter
@@ -28,8 +28,11 @@ def take_one(log: DurableLog[Sent, Verdict], event: Sent, meter: Meter) -> Event
 
     Raises:
         InvalidInput: it cannot be used.
+        NotPermitted: its key is not for the decision's experiment.
     """
     (verdict,), durability = _record(log, [event], meter)
+    if verdict.rejection and verdict.rejection.reason == NOT_PERMITTED:
+        raise NotPermitted(f"This decision is not yours to tell of: {verdict.rejection.detail}")
     if verdict.rejection:
         pointer = "#" if verdict.rejection.field is None else f"#/{verdict.rejection.field}"
         raise InvalidInput.at(pointer, verdict.rejection.detail)

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from app import experiments
 from app.api.codec import decode
-from app.api.http import actor, read, reply, requires, services
+from app.api.http import Names, actor, caller, read, reply, requires, services
 from app.api.query import checked_key, moment, number, whole
 from app.api.schemas import NewExperiment
 from app.api.versions import changed_to, if_match, merge_patch, refuse_obstacles, reply_with, view_of
@@ -24,13 +24,14 @@ blueprint = Blueprint("experiments", __name__, url_prefix="/v1/experiments")
 
 
 @blueprint.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.ITSELF)
 def list_experiments() -> Response:
     """Experiments in the order of their keys, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)
-    page = experiments.listed(services().database, after=request.args.get("after", ""), limit=limit)
-    after = page[-1].key if len(page) == limit else None
-    return reply({"experiments": [view_of(experiment) for experiment in page], "next_after": after})
+    after = request.args.get("after", "")
+    page = experiments.listed(services().database, after=after, limit=limit, only=caller().experiments)
+    next_after = page[-1].key if len(page) == limit else None
+    return reply({"experiments": [view_of(experiment) for experiment in page], "next_after": next_after})
 
 
 @blueprint.post("")

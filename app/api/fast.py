@@ -15,6 +15,7 @@ from app.api.http import key_of
 from app.auth import Scope
 from app.services import Services
 from app.specification import KEY_PATTERN
+from app.store.keys import KeyRecord
 from monitoring.requests import ROUTE
 
 if TYPE_CHECKING:  # these exist for type checkers only
@@ -24,22 +25,22 @@ __all__ = ["FastKeyRoute", "FastRoute", "FastRoutes"]
 
 
 class FastRoute(NamedTuple):
-    """A POST route: who may use it, and the function from body to answer."""
+    """A POST route: who may use it, and the function from key and body to answer; it sees to the key's experiments."""
 
     scope: Scope
-    handle: Callable[[Services, bytes], Any]
+    handle: Callable[[Services, KeyRecord, bytes], Any]
 
 
 class FastKeyRoute(NamedTuple):
     """The same, for paths that end in an experiment's key."""
 
     scope: Scope
-    handle: Callable[[Services, str, bytes], Any]
+    handle: Callable[[Services, KeyRecord, str, bytes], Any]
     rule: str  # what all these paths are called in metrics
 
     def of(self, key: str) -> FastRoute:
         """The route of one key."""
-        return FastRoute(self.scope, lambda services, data: self.handle(services, key, data))
+        return FastRoute(self.scope, lambda services, caller, data: self.handle(services, caller, key, data))
 
 
 class FastRoutes:
@@ -77,8 +78,8 @@ class FastRoutes:
             return self._otherwise(environ, start_response)
         environ[ROUTE] = rule
         try:
-            self._services.keys.authorise(key_of(environ), route.scope)
-            content = encode(route.handle(self._services, environ["wsgi.input"].read(length)))
+            key = self._services.keys.authorise(key_of(environ), route.scope)
+            content = encode(route.handle(self._services, key, environ["wsgi.input"].read(length)))
             status, headers = 200, [("Content-Type", "application/json")]
         except Exception as error:  # noqa: BLE001 - every error has its answer
             status, headers, content = problems.answer_to(error, environ["PATH_INFO"])

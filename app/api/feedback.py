@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from app.api.codec import decode, decode_shape
 from app.api.events import check_moment, take_many, take_one
-from app.api.http import body, reply, requires, services
+from app.api.http import Names, body, caller, reply, requires, services
 from app.api.ids import check_id
 from app.api.schemas import BulkFeedback, EventAnswer, FeedbackRequest
 from app.auth import Scope
@@ -15,6 +15,7 @@ from app.errors import InvalidInput
 from app.ids import time_of
 from app.services import Services
 from app.store.feedback import FeedbackEvent
+from app.store.keys import KeyRecord
 
 __all__ = ["blueprint", "take_feedback"]
 
@@ -25,21 +26,22 @@ _SMALLEST = 1e-100
 
 
 @blueprint.post("/v1/feedback")
-@requires(Scope.REWARD)
+@requires(Scope.REWARD, Names.ITSELF)
 def post_feedback() -> Response:
     """One event, or many."""
-    return reply(take_feedback(services(), body()))
+    return reply(take_feedback(services(), caller(), body()))
 
 
-def take_feedback(services: Services, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
+def take_feedback(services: Services, key: KeyRecord, data: bytes) -> EventAnswer | dict[str, list[EventAnswer]]:
     """Records feedback; returns once it is safe."""
     if "events" in decode_shape(data, dict[str, Raw]):
         bodies = decode_shape(data, BulkFeedback).events
-        return take_many(services.feedback, bodies, lambda one: _event_of(services, one), services.telemetry.meter)
-    return take_one(services.feedback, _event_of(services, data), services.telemetry.meter)
+        services.keys.charge(key, len(bodies) - 1)
+        return take_many(services.feedback, bodies, lambda one: _event_of(services, key, one), services.telemetry.meter)
+    return take_one(services.feedback, _event_of(services, key, data), services.telemetry.meter)
 
 
-def _event_of(services: Services, data: bytes | Raw) -> FeedbackEvent:
+def _event_of(services: Services, key: KeyRecord, data: bytes | Raw) -> FeedbackEvent:
     """The event with its defaults filled in."""
     now, event = datetime.now(UTC), decode(data, FeedbackRequest)
     check_id(event.decision_id, services, now)
@@ -55,4 +57,5 @@ def _event_of(services: Services, data: bytes | Raw) -> FeedbackEvent:
         item_id=event.item_id,
         position=event.position,
         occurred_at=event.occurred_at or now,
+        permitted=key.experiments,
     )

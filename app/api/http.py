@@ -1,20 +1,24 @@
 """How views read requests and write answers."""
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, TypeVar
 
 from flask import Response, current_app, request
 
 from app.api.codec import decode, encode
-from app.auth import Scope
+from app.auth import Scope, permit
 from app.errors import InputTooLarge, InvalidInput, NotFound, NotPermitted
 from app.services import Services
+from app.store.keys import KeyRecord
 from monitoring.requests import ROUTE
 
 __all__ = [
+    "Names",
     "actor",
     "authorise",
     "body",
+    "caller",
     "key_of",
     "open_to_all",
     "read",
@@ -28,6 +32,20 @@ T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Response])
 
 _EXTENSION = "croupier"
+_CALLER = "croupier.caller"
+# What is below it is about the experiment that its path names.
+_OF_ONE = "/v1/experiments/<key>"
+
+
+class Names(Enum):
+    """How a view whose path is not below an experiment's knows which experiment a request is about.
+
+    A key that is for some experiments only may not use a view that does not know.
+    """
+
+    NOWHERE = "nowhere"
+    IN_QUERY = "the query parameter `experiment`"
+    ITSELF = "the view looks, and calls `permit`"
 
 
 def services() -> Services:
@@ -36,11 +54,12 @@ def services() -> Services:
     return found
 
 
-def requires(scope: Scope) -> Callable[[View], View]:
-    """Marks a view as one for keys with this scope."""
+def requires(scope: Scope, names: Names = Names.NOWHERE) -> Callable[[View], View]:
+    """Marks a view as one for keys with this scope; `names`: how it knows which experiment it is about."""
 
     def mark(view: View) -> View:
         view.scope = scope  # type: ignore[attr-defined]
+        view.names = names  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -64,7 +83,10 @@ def authorise() -> None:
         return
     if not isinstance(scope, Scope):
         raise NotPermitted("This route is closed")
-    request.environ["croupier.actor"] = services().keys.authorise(key_of(request.environ), scope)
+    key = services().keys.authorise(key_of(request.environ), scope)
+    if key.experiments is not None:
+        _permit(key, getattr(view, "names", Names.NOWHERE))
+    request.environ[_CALLER] = key
 
 
 def refuse_null_characters() -> None:
@@ -76,9 +98,15 @@ def refuse_null_characters() -> None:
             raise InvalidInput.at("#", f"query parameter {name!r} holds the character U+0000")
 
 
+def caller() -> KeyRecord:
+    """The key of this request."""
+    key: KeyRecord = request.environ[_CALLER]
+    return key
+
+
 def actor() -> str:
     """Who makes this request, for the audit log."""
-    return str(request.environ["croupier.actor"])
+    return caller().prefix
 
 
 def read(type_: type[T]) -> T:
@@ -114,3 +142,11 @@ def key_of(environ: Mapping[str, Any]) -> str | None:
     """The API key of a request, from its WSGI environment."""
     scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY")
+
+
+def _permit(key: KeyRecord, names: Names) -> None:
+    """Refuses what is not about an experiment of the key's; closed by default, as the scopes are."""
+    if request.url_rule is not None and (request.url_rule.rule + "/").startswith(_OF_ONE + "/"):
+        permit(key, (request.view_args or {})["key"])
+    elif names is not Names.ITSELF:
+        permit(key, request.args.get("experiment") if names is Names.IN_QUERY else None)

@@ -8,10 +8,10 @@ from typing import Any, Final
 from flask import Blueprint, Response, request
 
 from app.api.codec import decode
-from app.api.http import body, reply, requires, services
+from app.api.http import Names, body, caller, reply, requires, services
 from app.api.recommendations import record
 from app.api.schemas import AllFlags, FlagAnswer, FlagMetadata, FlagRequest
-from app.auth import Scope
+from app.auth import Scope, permit
 from app.errors import InvalidInput, NotFound, TargetingKeyMissing
 from app.ids import new_id
 from app.services import Services
@@ -21,6 +21,7 @@ from app.serving.flags import evaluate, tag_of
 from app.serving.watching import EVALUATION_REASONS
 from app.specification import KEY_PATTERN
 from app.store.decisions import DecisionRow
+from app.store.keys import KeyRecord
 
 __all__ = ["blueprint", "evaluate_flag"]
 
@@ -35,31 +36,33 @@ _LARGEST_BULK_BODY: Final = 16 * 1024
 
 
 @blueprint.post(f"{_FLAGS}/<key>")
-@requires(Scope.DECIDE)
+@requires(Scope.DECIDE, Names.ITSELF)
 def post_flag(key: str) -> Response:
     """One flag."""
-    return reply(evaluate_flag(services(), key, body()))
+    return reply(evaluate_flag(services(), caller(), key, body()))
 
 
 @blueprint.post(_FLAGS)
-@requires(Scope.DECIDE)
+@requires(Scope.DECIDE, Names.ITSELF)
 def post_flags() -> Response:
-    """All flags of a unit; nothing is decided while what it has is still to be held."""
-    about, parts = _bulk_of(body()), services()
-    flags = parts.allocations.every()
+    """All flags of a unit that the key is for; nothing is decided while what it has is still to be held."""
+    about, parts, only = _bulk_of(body()), services(), caller().experiments
+    flags = [flag for flag in parts.allocations.every() if only is None or flag.key in only]
     tag = tag_of(flags[:_MOST_FLAGS], about.unit, datetime.now(UTC).timestamp())
     headers = {"ETag": f'W/"{tag}"'}  # weak: of two answers with the same tag each has decisions of its own
     if request.if_none_match.contains_weak(tag):
         unchanged = Response(status=304, headers=headers)
         del unchanged.headers["Content-Type"]
         return unchanged
+    parts.keys.charge(caller(), min(len(flags), _MOST_FLAGS) - 1)
     return reply(_all_flags(parts, flags, about), headers=headers)
 
 
-def evaluate_flag(services: Services, key: str, data: bytes) -> FlagAnswer:
+def evaluate_flag(services: Services, key: KeyRecord, flag: str, data: bytes) -> FlagAnswer:
     """Chooses an arm, and says it as a flag's value."""
     about = _about(data)
-    (row,), _ = record(services, [evaluate(_find(services, key), about)])
+    permit(key, flag)
+    (row,), _ = record(services, [evaluate(_find(services, flag), about)])
     return _answer(row)
 
 

@@ -15,6 +15,7 @@ from app.errors import (
     InvalidInput,
     MalformedInput,
     TargetingKeyMissing,
+    TooManyRequests,
     Unavailable,
 )
 
@@ -70,7 +71,7 @@ def answer_to(error: Exception, path: str) -> Answer:
     if not isinstance(error, CroupierError):
         log.error("unexpected error", exc_info=error)
         error = CroupierError("Something went wrong here, not at your side. The log of the service says what.")
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooManyRequests):
         headers.append(("Retry-After", str(error.retry_after_s)))
     if error.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))

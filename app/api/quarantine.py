@@ -5,7 +5,7 @@ from typing import Literal
 from flask import Blueprint, Response, request
 
 from app import quarantine
-from app.api.http import actor, read, reply, requires, services
+from app.api.http import Names, actor, read, reply, requires, services
 from app.api.query import LARGEST_ID, whole
 from app.api.schemas import QuarantineSelection
 from app.auth import Scope
@@ -18,7 +18,7 @@ blueprint = Blueprint("quarantine", __name__, url_prefix="/v1/quarantine")
 
 
 @blueprint.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.IN_QUERY)
 def list_quarantine() -> Response:
     """Entries, the newest first, a page at a time."""
     limit = whole("limit", 100, low=1, high=1000)

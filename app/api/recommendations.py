@@ -11,11 +11,11 @@ import msgspec
 from flask import Blueprint, Response
 
 from app.api.codec import decode, decode_shape
-from app.api.http import body, reply, requires, services
+from app.api.http import Names, body, caller, reply, requires, services
 from app.api.ids import check_id
 from app.api.problems import Problem, problem_of
 from app.api.schemas import BatchRequest, RecommendationAnswer, RecommendationRequest
-from app.auth import Scope
+from app.auth import Scope, permit
 from app.errors import Conflict, CroupierError
 from app.ids import new_id
 from app.services import Services
@@ -24,6 +24,7 @@ from app.serving.decide import decide, items_of
 from app.serving.durability import Durability
 from app.serving.watching import note_decisions
 from app.store.decisions import DecisionRow
+from app.store.keys import KeyRecord
 
 __all__ = ["blueprint", "recommend", "recommend_batch", "record"]
 
@@ -42,33 +43,35 @@ class _Asked(NamedTuple):
 
 
 @blueprint.post("/v1/recommendations")
-@requires(Scope.DECIDE)
+@requires(Scope.DECIDE, Names.ITSELF)
 def post_recommendation() -> Response:
     """One decision."""
-    return reply(recommend(services(), body()))
+    return reply(recommend(services(), caller(), body()))
 
 
 @blueprint.post(_BATCH_PATH)
-@requires(Scope.DECIDE)
+@requires(Scope.DECIDE, Names.ITSELF)
 def post_recommendations() -> Response:
     """Many decisions."""
-    return reply(recommend_batch(services(), body()))
+    return reply(recommend_batch(services(), caller(), body()))
 
 
-def recommend(services: Services, data: bytes) -> RecommendationAnswer:
+def recommend(services: Services, key: KeyRecord, data: bytes) -> RecommendationAnswer:
     """Chooses an arm and returns its items."""
-    asked = _asked(services, data)
+    asked = _asked(services, key, data)
     (recorded,), durability = record(services, [_decide(services, asked)])
     return _answer(asked.wanted, recorded, durability)
 
 
-def recommend_batch(services: Services, data: bytes) -> dict[str, list[RecommendationAnswer | Problem]]:
+def recommend_batch(services: Services, key: KeyRecord, data: bytes) -> dict[str, list[RecommendationAnswer | Problem]]:
     """The same for many requests; what is wrong with one is its result, and the others are decided."""
     results: dict[int, RecommendationAnswer | Problem] = {}
     asked: dict[int, _Asked] = {}
-    for index, part in enumerate(decode_shape(data, BatchRequest).requests):
+    requests = decode_shape(data, BatchRequest).requests
+    services.keys.charge(key, len(requests) - 1)
+    for index, part in enumerate(requests):
         try:
-            asked[index] = _asked(services, part)
+            asked[index] = _asked(services, key, part)
         except CroupierError as error:
             results[index] = problem_of(error, _BATCH_PATH)
     decided: list[tuple[int, RecommendationRequest, DecisionRow]] = []
@@ -112,10 +115,11 @@ def _answers(
     return answers
 
 
-def _asked(services: Services, data: bytes | msgspec.Raw) -> _Asked:
+def _asked(services: Services, key: KeyRecord, data: bytes | msgspec.Raw) -> _Asked:
     """A request, decoded and checked."""
     started = time.perf_counter()
     wanted = decode(data, RecommendationRequest)
+    permit(key, wanted.experiment)
     served = services.allocations.find(wanted.experiment)
     return _Asked(wanted, served, _id_of(services, wanted), started)
 

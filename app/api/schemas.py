@@ -6,11 +6,13 @@ from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
+from app.auth import Scope
 from app.items import ItemRequest
 from app.recommenders import MAX_ITEMS, Item
 from app.serving.durability import Durability
 from app.serving.verdicts import Status
 from app.specification import ExperimentRequest, ItemId, Key, State
+from app.store.keys import KeyRecord
 
 __all__ = [
     "AllFlags",
@@ -18,6 +20,8 @@ __all__ = [
     "BulkExposures",
     "BulkFeedback",
     "ChannelRequest",
+    "ChannelSecret",
+    "ChannelUrl",
     "EventAnswer",
     "ExperimentView",
     "ExposureRequest",
@@ -25,13 +29,17 @@ __all__ = [
     "FlagAnswer",
     "FlagMetadata",
     "FlagRequest",
+    "IssuedKey",
     "ItemRequest",
     "ItemsRequest",
+    "KeyRequest",
+    "KeyView",
     "NewExperiment",
     "PinRequest",
     "QuarantineSelection",
     "RecommendationAnswer",
     "RecommendationRequest",
+    "RotationRequest",
     "SilenceRequest",
 ]
 
@@ -39,6 +47,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=256)]
 # Far from where the square, or the sum of many squares, would overflow in the statistics.
 Finite = Annotated[float, Meta(ge=-1e100, le=1e100)]
 Moment = Annotated[datetime, Meta(tz=True)]
+ChannelUrl = Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\s/]")]
+ChannelSecret = Annotated[str, Meta(min_length=16, max_length=256)]
 
 
 class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,8 +170,52 @@ class SilenceRequest(_Body, frozen=True, kw_only=True):
 class ChannelRequest(_Body, frozen=True, kw_only=True):
     """`PUT /v1/alert-channels/{key}`."""
 
-    url: Annotated[str, Meta(max_length=2000, pattern=r"^https?://[^\s/]")]
-    secret: Annotated[str, Meta(min_length=16, max_length=256)]
+    url: ChannelUrl
+    secret: ChannelSecret
+
+
+class KeyRequest(_Body, frozen=True, kw_only=True):
+    """`POST /v1/keys`."""
+
+    name: Text
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)]
+    experiments: Annotated[list[Key], Meta(min_length=1, max_length=100)] | None = None  # null: every one
+    rate_per_s: Annotated[float, Meta(gt=0, le=1e6)] | None = None  # null: any number
+    expires_at: Moment | None = None  # null: never
+
+
+class RotationRequest(_Body, frozen=True, kw_only=True):
+    """`POST /v1/keys/{prefix}/rotate`."""
+
+    overlap_s: Annotated[float, Meta(ge=0, le=30 * 86400)] = 3600.0
+
+
+class KeyView(Struct, frozen=True, kw_only=True):
+    """A key without its secret."""
+
+    prefix: str
+    name: str
+    scopes: list[str]
+    experiments: tuple[str, ...] | None
+    rate_per_s: float | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    previous_until: datetime | None
+
+    @classmethod
+    def of(cls, record: KeyRecord) -> "KeyView":
+        """What may be told of a key."""
+        told = {name: getattr(record, name) for name in cls.__struct_fields__}
+        return cls(**{**told, "scopes": sorted(record.scopes)})
+
+
+class IssuedKey(Struct, frozen=True, kw_only=True):
+    """A key with its secret, told once."""
+
+    key: str
+    record: KeyView
 
 
 class EventAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):

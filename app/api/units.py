@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 
 from app.api.codec import encode
-from app.api.http import actor, reply, requires, services
+from app.api.http import Names, actor, reply, requires, services
 from app.api.query import checked_unit, moment, whole
 from app.auth import Scope
 from app.errors import InvalidInput
@@ -23,7 +23,7 @@ _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @blueprint.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, Names.IN_QUERY)
 def get_unit(unit: str) -> Response:
     """What the unit was given and why, what came of it, and how it compares with everybody."""
     parts, now = services(), datetime.now(UTC)

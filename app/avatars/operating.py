@@ -14,7 +14,7 @@ from app.store.avatars import AvatarRow
 from app.store.database import Connection, Database
 from app.store.experiments import Experiment
 
-__all__ = ["get", "listed", "looks", "put", "remove"]
+__all__ = ["get", "listed", "looks", "put", "put_on", "remove", "remove_on"]
 
 Row = dict[str, Any]
 
@@ -30,22 +30,29 @@ def put(database: Database, experiment: str, key: str, wanted: AvatarRequest, no
         Conflict: the experiment has too many.
     """
     with database.transaction() as connection:
-        _refuse_unknown_arms(_experiment(connection, experiment, lock=True), wanted)
-        before = store.find(connection, experiment, key, lock=True)
-        if before is not None and msgspec.convert(before.definition, AvatarRequest) == wanted:
-            return _shown(connection, before)
-        if before is None and len(store.listed(connection, experiment)) >= _MOST:
-            raise Conflict(f"Experiment {experiment!r} has {_MOST} avatars, which is the most; delete one")
-        made = store.put(connection, experiment, key, msgspec.to_builtins(wanted), now)
-        audit.record(
-            connection,
-            actor=actor,
-            action="put",
-            subject=f"avatar:{experiment}/{key}",
-            before=None if before is None else dict(before.definition),
-            after=dict(made.definition),
-        )
-        return _shown(connection, made)
+        return put_on(connection, experiment, key, wanted, now, actor=actor)
+
+
+def put_on(
+    connection: Connection, experiment: str, key: str, wanted: AvatarRequest, now: datetime, *, actor: str
+) -> Row:
+    """The same, within a transaction of the caller's; where it raises, nothing is written."""
+    _refuse_unknown_arms(_experiment(connection, experiment, lock=True), wanted)
+    before = store.find(connection, experiment, key, lock=True)
+    if before is not None and msgspec.convert(before.definition, AvatarRequest) == wanted:
+        return _shown(connection, before)
+    if before is None and len(store.listed(connection, experiment)) >= _MOST:
+        raise Conflict(f"Experiment {experiment!r} has {_MOST} avatars, which is the most; delete one")
+    made = store.put(connection, experiment, key, msgspec.to_builtins(wanted), now)
+    audit.record(
+        connection,
+        actor=actor,
+        action="put",
+        subject=f"avatar:{experiment}/{key}",
+        before=None if before is None else dict(before.definition),
+        after=dict(made.definition),
+    )
+    return _shown(connection, made)
 
 
 def get(database: Database, experiment: str, key: str) -> Row:
@@ -90,10 +97,15 @@ def remove(database: Database, experiment: str, key: str, *, actor: str) -> None
         NotFound: there is none.
     """
     with database.transaction() as connection:
-        before = _existing(connection, experiment, key)
-        store.delete(connection, experiment, key)
-        subject = f"avatar:{experiment}/{key}"
-        audit.record(connection, actor=actor, action="remove", subject=subject, before=dict(before.definition))
+        remove_on(connection, experiment, key, actor=actor)
+
+
+def remove_on(connection: Connection, experiment: str, key: str, *, actor: str) -> None:
+    """The same, within a transaction of the caller's."""
+    before = _existing(connection, experiment, key)
+    store.delete(connection, experiment, key)
+    subject = f"avatar:{experiment}/{key}"
+    audit.record(connection, actor=actor, action="remove", subject=subject, before=dict(before.definition))
 
 
 def _experiment(connection: Connection, key: str, *, lock: bool = False) -> Experiment:

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from app import operators
 from app.console.security import FORM_COOKIE, SESSION_COOKIE, everybody, keep, services, viewers
-from app.errors import CroupierError, NotAuthenticated, TooManyAttempts
+from app.errors import CroupierError, NotAuthenticated, TooManyRequests
 from app.operators import SESSION_LASTS
 
 __all__ = ["blueprint"]
@@ -37,7 +37,7 @@ def log_in() -> Response:
             now=datetime.now(UTC),
             aside=parts.aside,
         )
-    except (NotAuthenticated, TooManyAttempts) as error:
+    except (NotAuthenticated, TooManyRequests) as error:
         return _form(error)
     response = redirect(_after(), 303)
     keep(response, SESSION_COOKIE, token, max_age=int(SESSION_LASTS.total_seconds()))

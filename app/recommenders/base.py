@@ -49,9 +49,9 @@ class Recommender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether answering waits for something outside this process, so that several may wait at once."""
         return False
 
-    def obstacle(self, functions: PythonFunctions) -> str | None:
+    def obstacle(self, sources: Sources) -> str | None:
         """Why this process could never answer with these parameters; None when it could."""
-        del functions
+        del sources
         return None
 
     def prepare(self, sources: Sources) -> Answerer:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from app.outgoing import fault_of
 from app.recommenders.base import Answerer, Recommender, Sources
 from app.recommenders.catalogue import Catalogue
 from app.recommenders.foreign import UnknownItems, recommendation
@@ -37,7 +38,7 @@ class Http(Recommender, frozen=True, tag="http"):
     unknown_items: UnknownItems = "drop"
 
     def __post_init__(self) -> None:
-        fault = _fault_of(self.url)
+        fault = fault_of(self.url)
         if fault is not None:
             raise ValueError(f"url {fault}")
 
@@ -45,6 +46,10 @@ class Http(Recommender, frozen=True, tag="http"):
     def waits(self) -> bool:
         """For the model server."""
         return True
+
+    def obstacle(self, sources: Sources) -> str | None:
+        """Why this service must not ask the server, if its URL says so without a name being looked up."""
+        return sources.servers.guard.objection(urlsplit(self.url).hostname or "")
 
     def prepare(self, sources: Sources) -> Answerer:
         """Answers by asking the server, on connections that all arms with this URL share."""
@@ -61,21 +66,3 @@ class Http(Recommender, frozen=True, tag="http"):
         listed = server.ask(msgspec.json.encode(question), deadline, hurried=query.patience < 1)
         items = (Item(one) if isinstance(one, str) else Item(one.item_id, one.score) for one in listed)
         return recommendation(items, query, catalogue, self.unknown_items)
-
-
-def _fault_of(url: str) -> str | None:
-    """What is wrong with the URL of a model server; None when nothing is."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must hold printable ASCII characters only, no spaces"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is none: {error}"
-    if parts.scheme not in {"http", "https"}:
-        return f"must start with http:// or https://, not with {parts.scheme!r}"
-    if "@" in parts.netloc:
-        return "must not hold a user name or password"
-    if not parts.hostname or port == 0:
-        return "must name a host, and a port other than 0 if any"
-    return "must not have a fragment (#...)" if "#" in url else None

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta
 from urllib3.util import wait_for_read
 
+from app.outgoing import Connection, Guard, Refused, connect
 from app.recommenders.breaker import CircuitBreaker, RetryBudget
-from app.recommenders.connection import Connection, connect
 from app.recommenders.values import RecommenderFailed
 
 __all__ = ["Listed", "ModelServer", "ModelServers", "ServerFault"]
@@ -53,23 +53,29 @@ class ServerFault(RecommenderFailed):
 
 
 class ModelServers:
-    """The model servers of this process, by URL. One that nothing refers to any more is gone, with its connections."""
+    """The model servers of this process, by URL. One that nothing refers to any more is gone, with its connections.
 
-    def __init__(self) -> None:
+    Args:
+        guard: where they may be; None: anywhere in the internet.
+    """
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self.guard = guard or Guard()
         self._servers: weakref.WeakValueDictionary[str, ModelServer] = weakref.WeakValueDictionary()
 
     def at(self, url: str) -> "ModelServer":
         """The model server with this URL, the same for all who ask."""
         server = self._servers.get(url)
         if server is None:
-            server = self._servers[url] = ModelServer(url)
+            server = self._servers[url] = ModelServer(url, self.guard)
         return server
 
 
 class ModelServer:
     """One model server; requests share it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, guard: Guard) -> None:
+        self._guard = guard
         self._url = urlsplit(url)
         self._target = self._url._replace(scheme="", netloc="", path=self._url.path or "/").geturl()
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
@@ -166,11 +172,12 @@ class ModelServer:
 
     def _connected(self, deadline: float) -> Connection:
         try:
-            return connect(self._url, self._tls, deadline)
+            return connect(self._url, self._tls, deadline, self._guard)
         except TimeoutError as error:
             raise ServerFault("no connection to the model server within the deadline") from error
         except OSError as error:
-            raise ServerFault(f"no connection to the model server: {_words(error)}", again=True) from error
+            again = not isinstance(error, Refused)
+            raise ServerFault(f"no connection to the model server: {_words(error)}", again=again) from error
 
     def _let_go(self, connection: Connection, *, keep: bool) -> None:
         if keep and len(self._idle) < _MOST_IDLE:

@@ -43,17 +43,17 @@ class Python(Recommender, frozen=True, tag="python"):
         """The function may ask a service of its own."""
         return True
 
-    def obstacle(self, functions: PythonFunctions) -> str | None:
+    def obstacle(self, sources: Sources) -> str | None:
         """Why the function cannot be had here."""
         try:
-            functions.get(self.target)
+            sources.functions.get(self.target)
         except RecommenderFailed as failure:
             return failure.reason
         return None
 
     def prepare(self, sources: Sources) -> Answerer:
         """Imports the function; one that cannot be had fails the queries."""
-        self.obstacle(sources.functions)
+        self.obstacle(sources)
         return partial(self._answer, sources.functions, sources.catalogue)
 
     def _answer(self, functions: PythonFunctions, catalogue: Catalogue, query: Query) -> Recommendation:

@@ -16,7 +16,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from app.errors import NotFound, Unavailable
-from app.recommenders import Answerer, Catalogue, PythonFunctions, Sources
+from app.recommenders import Answerer, Catalogue, ModelServers, PythonFunctions, Sources
 from app.serving.failures import FailureLog
 from app.serving.health import Health
 from app.serving.overrides import Overrides
@@ -108,6 +108,7 @@ class Allocations:
         database: where they are read from.
         health: what this process believes about that database.
         functions: that recommenders may call.
+        servers: that recommenders may ask.
         aside: runs a long computation so that it does not hold up requests.
     """
 
@@ -117,6 +118,7 @@ class Allocations:
         health: Health | None = None,
         *,
         functions: PythonFunctions | None = None,
+        servers: ModelServers | None = None,
         aside: Callable[[Callable[[], Catalogue]], Catalogue] = lambda compute: compute(),
     ) -> None:
         self._database = database
@@ -127,7 +129,7 @@ class Allocations:
         self._loading = threading.RLock()
         self._served: Mapping[str, Served] = {}
         self._revisions: Mapping[str, tuple[int, int]] = {}
-        self._sources = Sources(functions=functions or PythonFunctions())
+        self._sources = Sources(functions=functions or PythonFunctions(), servers=servers or ModelServers())
         # One load of the catalogue at a time, and not under `_loading`: requests may need that one.
         self._catalogue_loading = threading.Lock()
         self._catalogue_rests_until = 0.0
@@ -180,7 +182,7 @@ class Allocations:
 
     def obstacle(self, arm: Arm) -> str | None:
         """What keeps this process from ever answering as the arm wants; None: nothing."""
-        return arm.recommender.obstacle(self._sources.functions)
+        return arm.recommender.obstacle(self._sources)
 
     def _refresh_catalogue(self) -> None:
         """Loads the catalogue when it has changed; a large one that changes all the time takes a fifth of the time."""

@@ -1,7 +1,8 @@
 """Writes events about decisions: the journal's `write` for feedback and for confirmed exposures.
 
 An event is fitted to its decision and recorded; one whose decision is not known is kept until it arrives; one that
-cannot be used goes to quarantine. Nothing is dropped, but what is about a unit that was erased.
+cannot be used goes to quarantine. Nothing is dropped, but what is about a unit that was erased, and what its key may
+not say.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from app.serving.contracts import Contracts
-from app.serving.verdicts import ERASED, Rejection, Verdict
+from app.serving.verdicts import ERASED, KEPT_NOWHERE, NOT_PERMITTED, Rejection, Verdict
 from app.specification import Contract
 from app.store import quarantine
 from app.store.contracts import EpochKey
@@ -57,7 +58,7 @@ class EventWriter(ABC, Generic[Sent, Matched]):
         rejected = [
             entry_of(event, outcome, targets[event.decision_id])
             for event, outcome in zip(events, fitted, strict=True)
-            if isinstance(outcome, Rejection) and outcome.reason != ERASED
+            if isinstance(outcome, Rejection) and outcome.reason not in KEPT_NOWHERE
         ]
         if rejected:
             quarantine.keep(cursor, rejected)
@@ -88,6 +89,8 @@ class EventWriter(ABC, Generic[Sent, Matched]):
     ) -> Matched | Rejection | None:
         if target is None:
             return None
+        if event.permitted is not None and target.experiment not in event.permitted:
+            return Rejection(reason=NOT_PERMITTED, detail=f"its key is for {', '.join(event.permitted)} only")
         if target.erased:
             return Rejection(reason=ERASED, detail="the unit of its decision was erased: nothing more is kept about it")
         contract = contracts.get((target.experiment, target.epoch))

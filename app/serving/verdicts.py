@@ -5,12 +5,17 @@ from typing import Final, Literal
 
 from app.store.events import Event
 
-__all__ = ["ERASED", "Reason", "Rejection", "Status", "Verdict"]
+__all__ = ["ERASED", "KEPT_NOWHERE", "NOT_PERMITTED", "Reason", "Rejection", "Status", "Verdict"]
 
 Status = Literal["accepted", "duplicate", "unmatched", "rejected"]
 # Why something cannot be used. `unreadable` and `failed` are said of records of the spool.
-Reason = Literal["unknown_metric", "value_refused", "too_late", "no_decision", "unreadable", "failed", "erased"]
-ERASED: Final = "erased"  # such events are not even kept in quarantine
+Reason = Literal[
+    "unknown_metric", "value_refused", "too_late", "no_decision", "unreadable", "failed", "erased", "not_permitted"
+]
+ERASED: Final = "erased"
+NOT_PERMITTED: Final = "not_permitted"
+# Not even in quarantine: a name that is to be forgotten, and what a key may not say, which else would show there.
+KEPT_NOWHERE: Final = (ERASED, NOT_PERMITTED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.store.tables import alert_channels, alert_deliveries, alert_flips, alerts
 
-__all__ = ["delivered", "due", "failed", "listed", "put", "remove", "switch_off", "waiting"]
+__all__ = ["delivered", "due", "failed", "listed", "put", "remove", "switch_off", "waiting", "with_secrets"]
 
 Row = dict[str, Any]
 
@@ -18,6 +18,12 @@ def listed(connection: sa.Connection) -> list[Row]:
     """All channels, without their secrets."""
     shown = [column for column in alert_channels.c if column.name != "secret"]
     return [dict(row) for row in connection.execute(sa.select(*shown).order_by(alert_channels.c.key)).mappings()]
+
+
+def with_secrets(connection: sa.Connection) -> list[tuple[str, str, str]]:
+    """Key, URL and secret of all channels, for who compares them."""
+    c = alert_channels.c
+    return [(key, url, secret) for key, url, secret in connection.execute(sa.select(c.key, c.url, c.secret))]
 
 
 def put(connection: sa.Connection, key: str, *, url: str, secret: str) -> None:

@@ -1,6 +1,6 @@
 """Experiments and their arms: the one place where a row becomes a value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,11 +64,28 @@ def find(connection: sa.Connection, key: str, *, lock: bool = False) -> Experime
     return _experiment(row) if row else None
 
 
-def listed(connection: sa.Connection, *, after: str = "", limit: int = 100, containing: str = "") -> list[Experiment]:
-    """Experiments in the order of their keys, a page at a time; of those whose keys contain a text, if one is given."""
+def listed(
+    connection: sa.Connection,
+    *,
+    after: str = "",
+    limit: int = 100,
+    containing: str = "",
+    only: Collection[str] | None = None,
+) -> list[Experiment]:
+    """Experiments in the order of their keys, a page at a time.
+
+    Args:
+        connection: where to read.
+        after: those whose keys come after this one.
+        limit: how many at most.
+        containing: only those whose keys contain this text.
+        only: only those with these keys; None: all.
+    """
     query = sa.select(experiments).where(experiments.c.key > after)
     if containing:
         query = query.where(experiments.c.key.icontains(containing, autoescape=True))
+    if only is not None:
+        query = query.where(experiments.c.key.in_(only))
     query = query.order_by(experiments.c.key).limit(limit)
     return [_experiment(row) for row in connection.execute(query).mappings()]
 

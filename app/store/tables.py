@@ -284,6 +284,7 @@ unmatched_feedback = sa.Table(
     _moment_now("received_at"),
     _moment_now("retry_at"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("permitted", ARRAY(sa.Text)),  # the experiments that it may be about; null: every one
     sa.Index("unmatched_feedback_retry_at", "retry_at"),
 )
 
@@ -295,6 +296,7 @@ unmatched_exposures = sa.Table(
     _moment_now("received_at"),
     _moment_now("retry_at"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("permitted", ARRAY(sa.Text)),  # the experiments that it may be about; null: every one
     sa.Index("unmatched_exposures_retry_at", "retry_at"),
 )
 
@@ -348,6 +350,11 @@ api_keys = sa.Table(
     _moment_now("created_at"),
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),
+    sa.Column("experiments", ARRAY(sa.Text)),  # null: every one
+    sa.Column("rate_per_s", sa.Double),  # null: any number
+    _moment("last_used_at", nullable=True),
+    sa.Column("previous_digest", sa.LargeBinary),  # after a rotation
+    _moment("previous_until", nullable=True),
 )
 
 audit_log = sa.Table(

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from app.auth import ALL_SCOPES, Scope, add_key, new_key
+from app.auth import ALL_SCOPES, Scope, new_key
+from app.keys import Wanted, add_key
 from app.store.database import Database
 from tests.running import Answer, Api, Service
 
@@ -112,9 +113,9 @@ def written(database: Database) -> tuple[Any, ...]:
         return tuple(connection.execute(sa.text(_WRITTEN)).one())
 
 
-def key_of(service: Service, *scopes: Scope) -> str:
-    """A new API key with these scopes, or with every one."""
+def key_of(service: Service, *scopes: Scope, **more: Any) -> str:
+    """A new API key with these scopes, or with every one; `more`: as in `Wanted`."""
     key = new_key()
     with opened(service.database_url) as database, database.transaction() as connection:
-        add_key(connection, key, name="test", scopes=scopes or ALL_SCOPES)
+        add_key(connection, key, Wanted(name="test", scopes=scopes or ALL_SCOPES, **more), actor="test")
     return key

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,16 +14,17 @@ from app import api as routes
 from app import create_app
 from app.api.http import requires
 from app.auth import Scope
+from app.keys import rotate
 from app.services import Services
 from app.settings import Settings
 from app.store.database import Database
-from tests.acceptance.talking import TWO_ARMS, decide, key_of, problem
+from tests.acceptance.talking import TWO_ARMS, decide, key_of, opened, problem
 from tests.running import ADMIN_KEY, Api, Service, until
 
 OPEN = {"/livez", "/readyz"}
 ANYTHING = {
     "key": "any", "decision_id": "01990000-0000-7000-8000-000000000000", "arm": "a", "unit": "u", "item_id": "i",
-    "entry_id": 1, "alert_id": 1, "silence_id": 1, "avatar": "a",
+    "entry_id": 1, "alert_id": 1, "silence_id": 1, "avatar": "a", "prefix": "ck_00000000",
 }  # fmt: skip
 
 
@@ -61,7 +63,12 @@ def clients(service: Service) -> Iterator[dict[str, Api]]:
     revoked = key_of(service)
     assert service.command("keys", "revoke", revoked.partition(".")[0]).returncode == 0
     prefix = key_of(service).partition(".")[0]
+    expired = key_of(service, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    rotated = key_of(service)
+    with opened(service.database_url) as database:
+        rotate(database, rotated.partition(".")[0], datetime.now(UTC), overlap=timedelta(0), actor="test")
     strangers = {
+        "an expired key": expired, "a secret before the last": rotated,
         "no key": None, "a wrong key": "ck_00000000.wrong", "a revoked key": revoked, "a wrong secret": f"{prefix}.x",
         "a prefix": prefix, "an empty secret": f"{prefix}.", "letters": "ÿé", "a huge key": "k" * 4000,
         "the digest": "0" * 64,
@@ -98,6 +105,15 @@ def test_every_other_route_is_closed_to_keys_without_its_scope(
             assert answer.status not in {401, 403, 500}, (name, answer)
         if method != "HEAD" and answer.status in {401, 403}:
             problem(answer, answer.status)
+
+
+@pytest.mark.parametrize("path", routes.FAST)
+def test_fast_routes_are_as_closed_by_either_way(path: str, clients: dict[str, Api]) -> None:
+    """With a query, Flask answers them; without one, it does not."""
+    for name, client in clients.items():
+        statuses = [client.call("POST", path + more, {}).status for more in ("", "?with=flask")]
+        expected = 422 if name == routes.FAST[path].scope else 403 if name in set(Scope) else 401
+        assert statuses == [expected] * 2, name
 
 
 @pytest.mark.parametrize("path", sorted({path for _, path, _ in CLOSED}))

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.acceptance.talking import TWO_ARMS, decide, reward
 from tests.collecting import Collector, collector, values
-from tests.running import Api, Service, free_port, running_service, until
+from tests.running import ADMIN_KEY, Api, Service, free_port, running_service, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACED, NOT_TRACED = f"00-{TRACE}-{PARENT}-01", f"00-{'a' * 32}-{PARENT}-00"
@@ -186,3 +186,18 @@ def test_metrics_of_every_process_arrive(client: Api, receiver: Collector) -> No
 def _request_lines(log: Path) -> list[dict[str, Any]]:
     lines = [line for line in log.read_text().splitlines(keepends=True) if '"logger":"request"' in line]
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def test_no_key_is_in_any_trace_metric_or_event(client: Api, receiver: Collector, telling: Service) -> None:
+    """Whether it was right, wrong, or sent where it does not belong."""
+    trace, wrong = "9" * 32, "ck_00000000.a-wrong-secret"
+    made = client.post("/v1/keys", {"name": "x", "scopes": ["read"]}).ok()["key"]
+    for key in (ADMIN_KEY, made, wrong):
+        for path in ("/v1/experiments/home", f"/v1/experiments/home?key={key}"):
+            client.call(
+                "GET", path, headers={"traceparent": f"00-{trace}-{PARENT}-01", "Authorization": f"Bearer {key}"}
+            )
+    until(lambda: len(_spans(receiver, trace)) == 6, "the spans")
+    told = f"{receiver.spans} {receiver.events} {receiver.metrics} {telling.log.read_text()}"
+    for key in (ADMIN_KEY, made, wrong):
+        assert key.rpartition(".")[2] not in told

@@ -2,12 +2,14 @@
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from app.auth import ALL_SCOPES, KeyRing, Scope, add_key, ensure_key, new_key
-from app.errors import NotAuthenticated, NotPermitted, Unavailable
+from app.auth import ALL_SCOPES, KeyRing, Scope, new_key, permit, prefix_of
+from app.errors import NotAuthenticated, NotPermitted, TooManyRequests, Unavailable
+from app.keys import Wanted, add_key, create, ensure_key, rotate
 from app.store import keys
 from app.store.database import Database
 from tests.app.building import execute, now, query
@@ -17,13 +19,8 @@ def make(database: Database, *scopes: Scope, key: str | None = None) -> str:
     """A key that is stored, with these scopes or with all."""
     made = key or new_key()
     with database.transaction() as connection:
-        assert add_key(connection, made, name="test", scopes=scopes or ALL_SCOPES)
+        assert add_key(connection, made, Wanted(name="test", scopes=scopes or ALL_SCOPES), actor="test")
     return made
-
-
-def prefix_of(key: str) -> str:
-    """The public part of a key that the service has made."""
-    return key.partition(".")[0]
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def rested(ring: KeyRing) -> KeyRing:
 def test_a_key_is_known_by_its_public_prefix(shared_database: Database, ring: KeyRing) -> None:
     """Who acts is the key's prefix, which can stand in logs."""
     key = make(shared_database)
-    assert rested(ring).authorise(key, Scope.ADMIN) == prefix_of(key)
+    assert rested(ring).authorise(key, Scope.ADMIN).prefix == key.partition(".")[0]
 
 
 def test_a_key_may_do_what_its_scopes_say(shared_database: Database, ring: KeyRing) -> None:
@@ -78,7 +75,7 @@ def test_the_whole_key_counts(shared_database: Database, ring: KeyRing) -> None:
 def test_a_new_key_works_at_once(shared_database: Database, ring: KeyRing) -> None:
     """A key that was made since the last look is found without waiting for the next."""
     key = make(shared_database)
-    assert rested(ring).authorise(key, Scope.DECIDE)
+    rested(ring).authorise(key, Scope.DECIDE)
 
 
 def test_strangers_cannot_make_a_worker_read_all_the_time(shared_database: Database, ring: KeyRing) -> None:
@@ -101,7 +98,7 @@ def test_a_revoked_key_dies_with_the_next_refresh(shared_database: Database, rin
         assert keys.revoke(connection, prefix_of(key))
         assert not keys.revoke(connection, prefix_of(key))
         assert not keys.revoke(connection, "unknown")
-    assert ring.authorise(key, Scope.READ)
+    ring.authorise(key, Scope.READ)
     ring.refresh()
     with pytest.raises(NotAuthenticated):
         ring.authorise(key, Scope.READ)
@@ -113,7 +110,7 @@ def test_a_key_expires_without_being_read_again(shared_database: Database, ring:
     expire = "UPDATE api_keys SET expires_at = :at WHERE prefix = :prefix"
     execute(shared_database, expire, at=now() + timedelta(seconds=0.3), prefix=prefix_of(key))
     ring.refresh()
-    assert ring.authorise(key, Scope.READ)
+    ring.authorise(key, Scope.READ)
     time.sleep(0.35)
     ring._read_at = time.monotonic()
     with pytest.raises(NotAuthenticated, match="expired"):
@@ -125,7 +122,7 @@ def test_known_keys_work_while_the_database_is_away(shared_database: Database, r
     key = make(shared_database)
     ring.refresh()
     ring._database = Database("postgresql://user@/name?host=/nowhere")
-    assert rested(ring).authorise(key, Scope.READ)
+    rested(ring).authorise(key, Scope.READ)
     with pytest.raises(Unavailable):
         rested(ring).authorise("unknown.key", Scope.READ)
 
@@ -154,8 +151,8 @@ def test_a_key_is_stored_once(shared_database: Database) -> None:
     """The same key again, or another with its prefix, does not replace it."""
     key = make(shared_database, Scope.READ)
     with shared_database.transaction() as connection:
-        assert not add_key(connection, key, name="again")
-        assert not add_key(connection, f"{prefix_of(key)}.other", name="other")
+        assert add_key(connection, key, Wanted(name="again"), actor="test") is None
+        assert add_key(connection, f"{prefix_of(key)}.other", Wanted(name="other"), actor="test") is None
         (record,) = [r for r in keys.every(connection) if r.prefix == prefix_of(key)]
     assert (record.name, record.scopes) == ("test", frozenset({"read"}))
 
@@ -168,28 +165,28 @@ def test_a_key_given_from_outside_works_whatever_it_looks_like(
     ensure_key(shared_database, key)
     ensure_key(shared_database, key)
     for scope in Scope:
-        assert rested(ring).authorise(key, scope)
+        rested(ring).authorise(key, scope)
 
 
 def test_another_bootstrap_key_works_too(shared_database: Database, ring: KeyRing) -> None:
     """A deployment that replaces its key by another with the same beginning is not locked out."""
     for key in ("team.first", "team.second", "teams", "team"):
         ensure_key(shared_database, key)
-        assert rested(ring).authorise(key, Scope.ADMIN)
+        rested(ring).authorise(key, Scope.ADMIN)
 
 
 def test_who_acts_never_gives_a_bootstrap_key_away(shared_database: Database, ring: KeyRing) -> None:
     """What stands in logs and the audit trail holds no part of a key that has no public prefix."""
     for key in ("correct horse battery", "eyJhbGciOiJIUzI1NiJ9.payload.signature"):
         ensure_key(shared_database, key)
-        actor = rested(ring).authorise(key, Scope.ADMIN)
+        actor = rested(ring).authorise(key, Scope.ADMIN).prefix
         assert not any(part in actor for part in key.replace(".", " ").split())
 
 
 def test_a_revoked_bootstrap_key_stays_revoked(shared_database: Database, ring: KeyRing) -> None:
     """A restart does not bring a key back that an operator has revoked."""
     ensure_key(shared_database, "revoke-me")
-    actor = rested(ring).authorise("revoke-me", Scope.READ)
+    actor = rested(ring).authorise("revoke-me", Scope.READ).prefix
     with shared_database.transaction() as connection:
         keys.revoke(connection, actor)
     ensure_key(shared_database, "revoke-me")
@@ -207,3 +204,107 @@ def test_keys_are_not_logged(shared_database: Database, ring: KeyRing, caplog: p
         with pytest.raises(NotAuthenticated) as unknown:
             ring.authorise(key + "x", Scope.ADMIN)
     assert key not in caplog.text + refused.value.detail + unknown.value.detail
+
+
+def limited(database: Database, **wanted: Any) -> str:
+    """A key with experiments or a rate."""
+    key, _ = create(database, Wanted(name="test", **wanted), now(), actor="test")
+    return key
+
+
+def test_a_key_for_some_experiments_is_for_no_other(shared_database: Database, ring: KeyRing) -> None:
+    """Nor for what is about no single one; a key without a list is for everything."""
+    record = rested(ring).authorise(limited(shared_database, experiments=("a", "b")), Scope.DECIDE)
+    permit(record, "a")
+    for other in ("c", "", "a,b", None):
+        with pytest.raises(NotPermitted, match="for a, b only"):
+            permit(record, other)
+    everything = rested(ring).authorise(make(shared_database), Scope.DECIDE)
+    for experiment in ("a", "c", None):
+        permit(everything, experiment)
+
+
+def test_both_secrets_work_while_a_rotation_overlaps(shared_database: Database, ring: KeyRing) -> None:
+    """The old one until its end; a second rotation ends it at once; the prefix, and so who acts, stays the same."""
+    first = make(shared_database)
+    second, record = rotate(shared_database, prefix_of(first), now(), overlap=timedelta(seconds=0.3), actor="test")
+    ring.refresh()
+    assert {ring.authorise(key, Scope.READ).prefix for key in (first, second)} == {record.prefix}
+    time.sleep(0.35)
+    ring.authorise(second, Scope.READ)
+    with pytest.raises(NotAuthenticated):
+        ring.authorise(first, Scope.READ)
+    third, _ = rotate(shared_database, prefix_of(first), now(), overlap=timedelta(hours=1), actor="test")
+    ring.refresh()
+    for key in (second, third):
+        ring.authorise(key, Scope.READ)
+    rotate(shared_database, prefix_of(first), now(), overlap=timedelta(hours=1), actor="test")
+    ring.refresh()
+    with pytest.raises(NotAuthenticated):
+        ring.authorise(second, Scope.READ)
+
+
+def test_a_revoked_key_dies_with_both_its_secrets(shared_database: Database, ring: KeyRing) -> None:
+    """An overlap keeps nothing alive that was revoked."""
+    first = make(shared_database)
+    second, record = rotate(shared_database, prefix_of(first), now(), overlap=timedelta(hours=1), actor="test")
+    with shared_database.transaction() as connection:
+        keys.revoke(connection, record.prefix)
+    ring.refresh()
+    for key in (first, second):
+        with pytest.raises(NotAuthenticated):
+            ring.authorise(key, Scope.READ)
+
+
+def used_at(database: Database, key: str) -> datetime | None:
+    """When it was used last, as it is stored."""
+    moment: datetime | None
+    ((moment,),) = query(database, "SELECT last_used_at FROM api_keys WHERE prefix = :p", p=prefix_of(key))
+    return moment
+
+
+def test_uses_are_noted_once_a_minute(shared_database: Database, ring: KeyRing) -> None:
+    """The first at once, then true to a minute; keys that only failed were not used."""
+    key, other = make(shared_database, Scope.READ), make(shared_database)
+    ring.refresh()
+    begin = now()
+    ring.authorise(key, Scope.READ)
+    with pytest.raises(NotAuthenticated):
+        ring.authorise(other + "x", Scope.READ)
+    ring.note_uses(begin)
+    assert used_at(shared_database, key) == begin
+    assert used_at(shared_database, other) is None
+    for seconds, noted in ((10, 0), (59, 0), (61, 61)):
+        ring.authorise(key, Scope.READ)
+        ring.note_uses(begin + timedelta(seconds=seconds))
+        assert used_at(shared_database, key) == begin + timedelta(seconds=noted)
+
+
+def test_workers_do_not_repeat_each_others_notes(shared_database: Database, ring: KeyRing) -> None:
+    """What another has noted just before, or is noting now, is left as it is and waited for by nobody."""
+    key, busy = make(shared_database), make(shared_database)
+    ring.refresh()
+    begin = now()
+    with shared_database.transaction() as connection:
+        keys.note_uses(connection, [prefix_of(key)], begin)
+    for one in (key, busy):
+        ring.authorise(one, Scope.READ)
+    with shared_database.transaction() as connection:
+        keys.find(connection, prefix_of(busy))
+        ring.note_uses(begin + timedelta(seconds=5))
+    assert used_at(shared_database, key) == begin
+    assert used_at(shared_database, busy) is None
+
+
+def test_workers_share_the_rate_of_a_key(shared_database: Database) -> None:
+    """Each of four lets a quarter through, and says in whole seconds when to come again; others wait for nothing."""
+    key, free = limited(shared_database, rate_per_s=0.4), make(shared_database)
+    ring = KeyRing(shared_database, workers=4)
+    ring.refresh()
+    ring.authorise(key, Scope.READ)
+    with pytest.raises(TooManyRequests, match=r"0\.4 requests a second") as refused:
+        ring.authorise(key, Scope.READ)
+    assert refused.value.retry_after_s == 10
+    for _ in range(100):
+        ring.authorise(free, Scope.READ)
+    assert list(ring._buckets) == [(prefix_of(key), 0.4)]

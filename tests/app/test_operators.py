@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from app import operators
 from app.console.command import operators_group
-from app.errors import Conflict, InvalidInput, NotAuthenticated, TooManyAttempts
+from app.errors import Conflict, InvalidInput, NotAuthenticated, TooManyRequests
 from app.operators import SESSION_LASTS, Role
 from app.store.database import Database
 from tests.app.building import now
@@ -53,7 +53,7 @@ def test_guessing_is_limited_by_name(database: Database) -> None:
     for _ in range(10):
         with pytest.raises(NotAuthenticated):
             enter(database, "ana", "wrong horse battery")
-    with pytest.raises(TooManyAttempts):
+    with pytest.raises(TooManyRequests):
         enter(database, "ana")
     assert enter(database, "bob", address="192.0.2.2")
     later = now() + timedelta(minutes=16)

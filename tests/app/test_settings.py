@@ -184,3 +184,37 @@ def test_settings_cannot_be_changed() -> None:
     """They are read once."""
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_a_service_that_only_this_machine_reaches_may_ask_what_is_near(host: str) -> None:
+    """So a model server beside it works without any setting; one that others reach needs one."""
+    assert Settings(host=host).outgoing_guard.private
+    assert not Settings(host=host, outgoing="public").outgoing_guard.private
+    for open_to in ("0.0.0.0", "10.0.0.5", "::", "croupier.internal"):  # noqa: S104 - nothing listens
+        assert not Settings(host=open_to).outgoing_guard.private
+        assert Settings(host=open_to, outgoing="private").outgoing_guard.private
+
+
+def test_what_may_be_asked_and_who_may_ask_is_checked_at_start() -> None:
+    """With the word at fault."""
+    told = faults(
+        {
+            "CROUPIER_OUTGOING": "all",
+            "CROUPIER_OUTGOING_ALLOW": "models,10.0.0.1/8",
+            "CROUPIER_CORS_ORIGINS": "https://shop.example/,*,https://a.example,shop.example,HTTPS://B.example",
+        }
+    )
+    assert len(told) == 6
+    for fault, part in zip(
+        told, ["'all'", "10.0.0.1/8", "shop.example/", "'*'", "'shop.example'", "B.example"], strict=True
+    ):
+        assert part in fault
+
+
+def test_origins_are_read() -> None:
+    """In any number; one host may have several ports; `*` stands alone."""
+    given = "https://shop.example, http://localhost:3000,http://[::1]:8080"
+    assert read({"CROUPIER_CORS_ORIGINS": given}).cors == tuple(word.strip() for word in given.split(","))
+    assert read({"CROUPIER_CORS_ORIGINS": "*"}).cors == ("*",)
+    assert read({}).cors == ()

@@ -17,6 +17,7 @@ import urllib3
 
 from app.alerting.delivery import SIGNATURE_HEADER, announce, deliver, tell_log
 from app.alerting.evaluation import evaluate_all
+from app.outgoing import Guard
 from app.store import alert_channels, alert_rules
 from app.store.database import Database
 from tests.app.building import decision, execute, now, put, query, record, specification
@@ -24,6 +25,7 @@ from tests.running import free_port, until
 
 SECRET = "a-secret-of-a-test"
 INTERVAL = timedelta(seconds=15)
+LOCAL = Guard(private=True)
 _ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 _RULE = '{"kind": "threshold", "metric": "fallback_share", "value": 0.1, "summary": "bad"}'
 
@@ -155,15 +157,13 @@ def test_an_alertmanager_that_is_away_keeps_nothing_from_the_others(
     assert len(pool.request("GET", f"{alertmanager}/api/v2/alerts?filter=alertname=bad").json()) == 1
 
 
-def test_a_webhook_gets_each_flip_once_signed_in_alertmanagers_format(
-    home: Database, pool: urllib3.PoolManager, receiver: Receiver
-) -> None:
+def test_a_webhook_gets_each_flip_once_signed_in_alertmanagers_format(home: Database, receiver: Receiver) -> None:
     """Version 4, with an HMAC over time and body; a second pass has nothing to send."""
     channel(home, receiver.url)
     moment = now()
     evaluate_all(home, moment)
-    deliver(home, pool, moment)
-    deliver(home, pool, moment)
+    deliver(home, LOCAL, moment)
+    deliver(home, LOCAL, moment)
     ((header, body),) = receiver.received
     parts = dict(part.split("=", 1) for part in header.split(","))
     assert int(parts["t"]) == int(moment.timestamp())
@@ -175,34 +175,30 @@ def test_a_webhook_gets_each_flip_once_signed_in_alertmanagers_format(
     assert alert["endsAt"] == "0001-01-01T00:00:00Z"
 
 
-def test_alerts_of_default_rules_link_to_the_runbook(
-    home: Database, pool: urllib3.PoolManager, receiver: Receiver
-) -> None:
+def test_alerts_of_default_rules_link_to_the_runbook(home: Database, receiver: Receiver) -> None:
     """With the published page and their section; alerts of other rules have no link."""
     execute(home, "INSERT INTO alert_rules VALUES ('home', 'fallbacks', cast(:rule AS jsonb), now())", rule=_RULE)
     channel(home, receiver.url)
     evaluate_all(home, now())
-    deliver(home, pool, now(), runbook_url="https://docs.example/runbook.md")
+    deliver(home, LOCAL, now(), runbook_url="https://docs.example/runbook.md")
     ((_, body),) = receiver.received
     links = {a["labels"]["alertname"]: a["annotations"].get("runbook_url") for a in json.loads(body)["alerts"]}
     assert links == {"bad": None, "fallbacks": "https://docs.example/runbook.md#fallbacks"}
 
 
-def test_a_webhook_that_is_down_is_tried_again_later_and_misses_nothing(
-    home: Database, pool: urllib3.PoolManager, receiver: Receiver
-) -> None:
+def test_a_webhook_that_is_down_is_tried_again_later_and_misses_nothing(home: Database, receiver: Receiver) -> None:
     """Not at once, but after a rest; then it gets firing and resolved, in order."""
     channel(home, receiver.url)
     receiver.status = 503
     moment = now()
     evaluate_all(home, moment)
-    deliver(home, pool, moment)
-    deliver(home, pool, moment + timedelta(seconds=4))
+    deliver(home, LOCAL, moment)
+    deliver(home, LOCAL, moment + timedelta(seconds=4))
     assert len(receiver.received) == 1
     execute(home, "DELETE FROM alert_rules")
     evaluate_all(home, moment + timedelta(seconds=5))
     receiver.status = 200
-    deliver(home, pool, moment + timedelta(seconds=6))
+    deliver(home, LOCAL, moment + timedelta(seconds=6))
     told = [
         alert["status"]
         for _, body in receiver.received[1:]
@@ -214,22 +210,20 @@ def test_a_webhook_that_is_down_is_tried_again_later_and_misses_nothing(
 
 
 @pytest.mark.parametrize("status", [410, 404, 301])
-def test_a_permanent_failure_switches_a_webhook_off(
-    home: Database, pool: urllib3.PoolManager, receiver: Receiver, status: int
-) -> None:
+def test_a_permanent_failure_switches_a_webhook_off(home: Database, receiver: Receiver, status: int) -> None:
     """It says why, and is asked no more."""
     channel(home, receiver.url)
     receiver.status = status
     evaluate_all(home, now())
-    deliver(home, pool, now())
-    deliver(home, pool, now() + timedelta(days=1))
+    deliver(home, LOCAL, now())
+    deliver(home, LOCAL, now() + timedelta(days=1))
     assert len(receiver.received) == 1
     assert query(home, "SELECT fault, switched_off_at IS NULL FROM alert_channels") == [
         (f"it answered {status}", False)
     ]
 
 
-def test_a_silenced_alert_is_told_to_nobody(home: Database, pool: urllib3.PoolManager, receiver: Receiver) -> None:
+def test_a_silenced_alert_is_told_to_nobody(home: Database, receiver: Receiver) -> None:
     """What fires is held back, with all its labels in the silence; others are not."""
     channel(home, receiver.url)
     moment = now()
@@ -237,7 +231,7 @@ def test_a_silenced_alert_is_told_to_nobody(home: Database, pool: urllib3.PoolMa
     with home.transaction() as connection:
         alert_rules.add_silence(connection, {**values, "comment": "", "created_by": "me"})
     evaluate_all(home, moment)
-    deliver(home, pool, moment)
+    deliver(home, LOCAL, moment)
     assert receiver.received == []
     assert query(home, "SELECT count(*) FROM alert_deliveries") == [(0,)]
 

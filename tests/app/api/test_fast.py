@@ -14,7 +14,8 @@ from flask import Flask
 from app import create_app
 from app.api import FAST
 from app.api.fast import FastRoutes
-from app.auth import Scope, add_key, new_key
+from app.auth import Scope, new_key
+from app.keys import Wanted, add_key
 from app.services import Services
 from app.settings import Settings
 from app.store.database import Database
@@ -71,7 +72,7 @@ def worker(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) 
     keys = {str(scope): new_key() for scope in Scope}
     with shared_database.transaction() as connection:
         for scope in Scope:
-            add_key(connection, keys[str(scope)], name="test", scopes=(scope,))
+            add_key(connection, keys[str(scope)], Wanted(name="test", scopes=(scope,)), actor="test")
     url = shared_database.engine.url.render_as_string(hide_password=False)
     settings = Settings(commit_budget_ms=5_000, data_dir=tmp_path_factory.mktemp("worker"))
     services = Services.build(settings, url)

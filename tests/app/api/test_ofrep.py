@@ -13,8 +13,9 @@ from werkzeug.test import TestResponse
 
 from app import create_app, experiments
 from app.api import FAST_BY_KEY
-from app.auth import Scope, add_key, new_key
+from app.auth import Scope, new_key
 from app.errors import Unavailable
+from app.keys import Wanted, add_key
 from app.learner import learn_once
 from app.recommenders import Static
 from app.services import Services
@@ -61,7 +62,7 @@ def start(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -
     keys = {str(scope): new_key() for scope in Scope}
     with shared_database.transaction() as connection:
         for scope in Scope:
-            add_key(connection, keys[str(scope)], name="test", scopes=(scope,))
+            add_key(connection, keys[str(scope)], Wanted(name="test", scopes=(scope,)), actor="test")
     url = shared_database.engine.url.render_as_string(hide_password=False)
     started: list[Services] = []
 

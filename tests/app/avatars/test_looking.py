@@ -14,7 +14,8 @@ from app.avatars.looking import Looking
 from app.avatars.shape import AvatarRequest, Expectation
 from app.errors import Conflict, InvalidInput, NotFound
 from app.monitor import grow
-from app.recommenders import Http, Python, PythonFunctions, Static
+from app.outgoing import Guard
+from app.recommenders import Http, ModelServers, Python, PythonFunctions, Static
 from app.serving.allocations import Allocations
 from app.specification import Arm, Specification
 from app.store import avatars as store
@@ -150,7 +151,8 @@ def test_a_model_server_that_dies_is_a_failure_and_stops_no_other_arm(database: 
     """The look says why; after it, lists are compared with the last one that there was."""
     arms = (Arm(key="a", recommender=Http(url=server.url(), deadline_ms=2000)), lists(b="xyz").arms[0])
     put(database, "home", Specification(arms=arms))
-    start, looking = now(), Looking(database, Allocations(database))
+    servers = ModelServers(Guard(private=True))
+    start, looking = now(), Looking(database, Allocations(database, servers=servers))
     make(database, avatar(context={"page": "home"}), start)
     looking.look_at_due(start)
     assert server.questions[0]["context"] == {"page": "home"}

@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from app.auth import ensure_key
 from app.cli import main
 from app.doctor.database import check_contents, check_schema, check_server
 from app.doctor.examination import examine
 from app.doctor.finding import Finding
 from app.doctor.machine import check_machine
+from app.keys import ensure_key
 from app.serving.spool import Spool
 from app.settings import Settings
 from app.store.database import Database

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.outgoing import Guard
 from app.recommenders import Answerer, Catalogue, Http, Item, ModelServers, Query, RecommenderFailed, Sources
 from tests.app.recommenders.conftest import Ask
 from tests.models import ModelServer, after, breaking_off, dripping, listing, model_server, raw
@@ -30,7 +31,7 @@ def models() -> Iterator[ModelServer]:
 @pytest.fixture
 def servers() -> ModelServers:
     """A process's model servers."""
-    return ModelServers()
+    return ModelServers(Guard(private=True))
 
 
 def prepared(url: str, servers: ModelServers, catalogue: Catalogue | None = None, **parameters: Any) -> Answerer:

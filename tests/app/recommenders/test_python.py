@@ -76,12 +76,12 @@ def test_only_allowed_targets_are_imported(shop: str, ask: Ask) -> None:
     """Without the setting's word nothing is imported, whatever a specification says."""
     for functions in (PythonFunctions(), PythonFunctions.from_setting(None), PythonFunctions([f"{shop}:other"])):
         recommender = Python(target=f"{shop}:rank")
-        assert "CROUPIER_PYTHON_RECOMMENDERS" in str(recommender.obstacle(functions))
+        assert "CROUPIER_PYTHON_RECOMMENDERS" in str(recommender.obstacle(Sources(functions=functions)))
         with pytest.raises(RecommenderFailed, match="CROUPIER_PYTHON_RECOMMENDERS"):
             recommender.prepare(Sources(functions=functions))(ask())
     assert shop not in sys.modules
     allowed = PythonFunctions.from_setting(f" x:y , {shop}:rank,")
-    assert Python(target=f"{shop}:rank").obstacle(allowed) is None
+    assert Python(target=f"{shop}:rank").obstacle(Sources(functions=allowed)) is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_cannot_be_imported_is_an_obstacle(
     """It is told when the arm is made, and fails each query with the same reason."""
     functions = PythonFunctions([target(shop)])
     recommender = Python(target=target(shop))
-    found = recommender.obstacle(functions)
+    found = recommender.obstacle(Sources(functions=functions))
     assert found is not None
     assert expected in found
     with pytest.raises(RecommenderFailed) as failed:

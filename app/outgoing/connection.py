@@ -11,14 +11,18 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
+
+from app.outgoing.guard import Guard
 
 if TYPE_CHECKING:  # exists for type checkers only
     from _typeshed import WriteableBuffer
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "connect", "post"]
 
 
 class Connection(http.client.HTTPConnection):
@@ -45,15 +49,17 @@ class Connection(http.client.HTTPConnection):
         self._timed.hang_up()
 
 
-def connect(url: SplitResult, tls: ssl.SSLContext | None, deadline: float) -> Connection:
+def connect(url: SplitResult, tls: ssl.SSLContext | None, deadline: float, guard: Guard) -> Connection:
     """Connects, in a thread of its own: nothing else bounds how long looking up a name or a handshake takes.
 
     Raises:
+        Refused: the guard does not allow it.
         TimeoutError: the deadline has passed. The thread goes on, and closes what it gets.
         OSError: it cannot be had.
     """
     future: Future[socket.socket] = Future()
-    threading.Thread(target=_open, args=(url, tls, deadline, future), name="connect", daemon=True).start()
+    opening = partial(_open, url, tls, deadline, guard)
+    threading.Thread(target=_tell, args=(opening, future), name="connect", daemon=True).start()
     try:
         return Connection(future.result(deadline - time.monotonic()))
     except TimeoutError:
@@ -62,13 +68,31 @@ def connect(url: SplitResult, tls: ssl.SSLContext | None, deadline: float) -> Co
         return Connection(future.result())  # it came at the last moment
 
 
-def _open(url: SplitResult, tls: ssl.SSLContext | None, deadline: float, future: "Future[socket.socket]") -> None:
-    host, port = url.hostname or "", url.port or (443 if tls else 80)
+def post(url: str, body: bytes, headers: Mapping[str, str], guard: Guard, *, timeout_s: float) -> int:
+    """One POST on a connection of its own; returns the status. Redirects are not followed, the body is not read.
+
+    Raises:
+        Refused: the guard does not allow it.
+        OSError: there is no answer in time.
+        HTTPException: the answer is not HTTP.
+        ValueError: the URL is none.
+    """
+    parts, deadline = urlsplit(url), time.monotonic() + timeout_s
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    target = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
+    connection = connect(parts, tls, deadline, guard)
     try:
-        sock = socket.create_connection((host, port), timeout=_left(deadline))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            sock = _encrypted(sock, tls, host)
+        connection.begin(deadline)
+        connection.request("POST", target, body=body, headers={"Host": parts.netloc, **headers})
+        return connection.getresponse().status
+    finally:
+        connection.hang_up()
+
+
+def _tell(opening: Callable[[], socket.socket], future: "Future[socket.socket]") -> None:
+    """Opens a socket for whoever waits for it; closes it when nobody does any more."""
+    try:
+        sock = opening()
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none
         if future.set_running_or_notify_cancel():
             future.set_exception(error if isinstance(error, OSError) else OSError(str(error)))
@@ -77,6 +101,13 @@ def _open(url: SplitResult, tls: ssl.SSLContext | None, deadline: float, future:
         future.set_result(sock)
     else:
         sock.close()
+
+
+def _open(url: SplitResult, tls: ssl.SSLContext | None, deadline: float, guard: Guard) -> socket.socket:
+    host, port = url.hostname or "", url.port or (443 if tls else 80)
+    sock = guard.connect(host, port, deadline)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock if tls is None else _encrypted(sock, tls, host)
 
 
 def _encrypted(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
