@@ -1,6 +1,6 @@
 """What operators do about alerts: look at them, acknowledge and silence them, and change their rules and channels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ __all__ = [
     "channels",
     "end_silence",
     "get",
+    "history",
+    "labels_silenced",
     "listed",
     "put_channel",
     "put_channel_on",
@@ -54,6 +56,20 @@ def get(database: Database, alert_id: int) -> Row:
     """
     with database.transaction(snapshot=True) as connection:
         return _get(connection, alert_id)
+
+
+def history(
+    database: Database, *, experiment: str | None, since: datetime, before: int | None, limit: int
+) -> list[Row]:
+    """Changes of state since a moment, the newest first, a page at a time."""
+    with database.transaction() as connection:
+        return store.history(connection, experiment=experiment, since=since, before=before, limit=limit)
+
+
+def labels_silenced(database: Database, now: datetime) -> list[Mapping[str, str]]:
+    """The labels of each silence in force: an alert with all of them is told to nobody."""
+    with database.transaction() as connection:
+        return alert_rules.silences_in_force(connection, now)
 
 
 def acknowledge(database: Database, alert_id: int, now: datetime, *, actor: str) -> Row:

@@ -20,7 +20,7 @@ from app.store.exposures import ExposureEvent
 from app.store.feedback import FeedbackEvent
 from app.store.quarantine import Filter
 
-__all__ = ["MOST_AT_ONCE", "Discarded", "Replayed", "Result", "discard", "get", "listed", "replay"]
+__all__ = ["MOST_AT_ONCE", "Discarded", "Replayed", "Result", "counted", "discard", "get", "listed", "replay"]
 
 Sent = TypeVar("Sent", bound=Event)
 
@@ -56,6 +56,12 @@ def listed(database: Database, wanted: Filter, *, before: int | None, limit: int
     """Entries, the newest first, a page at a time."""
     with database.transaction() as connection:
         return store.page(connection, wanted, before=before, limit=limit)
+
+
+def counted(database: Database, experiment: str) -> list[dict[str, Any]]:
+    """How many of an experiment's entries there are by reason and state."""
+    with database.transaction() as connection:
+        return store.counts(connection, experiment)
 
 
 def get(database: Database, entry_id: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from prometheus_client.utils import floatToGoString
 from monitoring.instruments import Instrument
 from monitoring.meter import Series
 
-__all__ = ["MetricFiles", "Totals", "prometheus_name", "render", "totals"]
+__all__ = ["MetricFiles", "Totals", "alive", "prometheus_name", "render", "totals"]
 
 _UNITS: Final = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
 _LOCK: Final = ".lock"
@@ -122,6 +122,12 @@ def totals(folder: Path, instruments: Sequence[Instrument]) -> dict[str, Totals]
                 names = (*(label.replace(".", "_") for label in instrument.labels), "le")
                 found[instrument.name][tuple(labels[name] for name in names if name in labels)] += value
     return dict(found)
+
+
+def alive(folder: Path) -> list[str]:
+    """The processes of this machine that run: role and number of each, in order."""
+    with _alone(folder):
+        return sorted(path.stem for path in folder.glob(f"*{_LOCK}") if _is_alive(path))
 
 
 def _keys_of(series: Series) -> tuple[str, ...]:

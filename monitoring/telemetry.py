@@ -111,6 +111,10 @@ class Telemetry:
         """What all processes of this machine have counted, see `exposition.totals`; None: it is off."""
         return None if self._files is None or self._folder is None else exposition.totals(self._folder, instruments)
 
+    def processes(self) -> list[str] | None:
+        """The processes of this machine that run, see `exposition.alive`; None: nobody knows."""
+        return None if self._files is None or self._folder is None else exposition.alive(self._folder)
+
     def exposition(self) -> bytes | None:
         """The metrics of all processes of this machine, in Prometheus' text format; None: they are not kept."""
         if self._folder is None or self._files is None:

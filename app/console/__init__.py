@@ -8,6 +8,7 @@ from flask import Flask
 from jinja2 import StrictUndefined
 
 from app.console import assets, formats, log_in, pages, problems, security
+from app.console.hierarchy import Reports
 from app.console.vitals import Vitals
 from app.reports.overview import Leaders
 from app.services import Services
@@ -21,7 +22,7 @@ def create_console(services: Services) -> Flask:
     """The console's app, to be mounted at `/console`."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
-    app.extensions.update(croupier=services, vitals=Vitals(services), leaders=Leaders())
+    app.extensions.update(croupier=services, vitals=Vitals(services), leaders=Leaders(), hierarchies=Reports())
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.undefined = StrictUndefined  # a typing error in a template must not look like an empty figure
     for part in (security, problems, formats, assets):

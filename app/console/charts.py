@@ -32,6 +32,7 @@ class Chart:
         range: of the time axis; None: as far as there are figures.
         events: what is marked on the time axis: `at` (seconds), `kind`, `text`.
         colours: arms in the order of the colours, so that one has the same in every chart; empty: that of the series.
+        thresholds: of alerts: what they are, and their values, drawn as lines across.
         note: what the figures are, in a sentence.
     """
 
@@ -43,11 +44,12 @@ class Chart:
     range: tuple[float, float] | None = None
     events: Sequence[dict[str, Any]] = field(default=())
     colours: Sequence[str] = ()
+    thresholds: Sequence[tuple[str, float]] = ()
     note: str = ""
 
 
-def answer(chart: Chart, form: str) -> Response:
-    """The chart as JSON, or as a page with a table."""
+def answer(chart: Chart, form: str, *, back: tuple[str, str]) -> Response:
+    """The chart as JSON, or as a page with a table and the way back: its name and URL."""
     if form == "json":
         body = {
             "kind": chart.kind,
@@ -57,10 +59,11 @@ def answer(chart: Chart, form: str) -> Response:
             "series": [
                 {**_as_json(series), "colour": _colour(chart, place)} for place, series in enumerate(chart.series)
             ],
+            "thresholds": [{"label": label, "value": value} for label, value in chart.thresholds],
             "events": [{**event, "at": round(event["at"].timestamp())} for event in chart.events],
         }
         return Response(json.dumps(body, separators=(",", ":")), content_type="application/json")
-    return Response(render_template("chart.html", chart=chart, rows=_rows(chart), banded=_is_banded(chart)))
+    return Response(render_template("chart.html", chart=chart, rows=_rows(chart), banded=_is_banded(chart), back=back))
 
 
 def _as_json(series: Series) -> dict[str, Any]:

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from app import alerts, experiments
 from app.console.actions import ACTIONS, Subject, perform, possible
-from app.console.charts import MOST_LINES, Chart, answer
+from app.console.charts import Chart, answer
 from app.console.rendering import rendered
+from app.console.scope import lines_of, time_axis_of
 from app.console.security import operator, operators_only, services, viewers
 from app.reports import arms_report
 from app.reports import timeline as over_time
-from app.reports.outlook import densities, next_allocation, propensities, read_belief
+from app.reports.outlook import densities, next_allocation, read_belief
 from app.reports.timeline import RANGES, Series
 from app.reports.verdict import leader_of, verdict_of
 from app.store.experiments import Experiment
@@ -68,7 +69,8 @@ def chart(key: str, name: str, form: str = "html") -> Response:
     now = datetime.now(UTC)
     experiment = experiments.get(services().database, key)
     steps = over_time.steps_of(_range(experiment, now), now)
-    return answer(_CHARTS[name](experiment, steps, now), form)
+    back = key, url_for("experiment.show", key=key, range=request.args.get("range"))
+    return answer(_CHARTS[name](experiment, steps, now), form, back=back)
 
 
 @blueprint.get("/actions/<name>")
@@ -102,17 +104,8 @@ def _range(experiment: Experiment, now: datetime) -> str:
     return wanted if wanted in RANGES else over_time.range_for(experiment, now)
 
 
-def _shown(experiment: Experiment) -> list[str]:
-    """The arms that charts show: those with the most traffic, and the control."""
-    shares = propensities(services().database, experiment)
-    control = experiment.specification.control_arm
-    order = sorted(experiment.specification.arm_keys, key=lambda arm: (-shares.get(arm, 0.0), arm))
-    shown = order[:MOST_LINES]
-    return shown if control in shown else [*shown[:-1], control]
-
-
 def _share(experiment: Experiment, steps: Steps, now: datetime) -> Chart:  # noqa: ARG001 - as the other charts
-    shown = _shown(experiment)
+    shown = lines_of(experiment)
     every = experiment.specification.arm_keys
     x, series = over_time.shares_over_time(services().database, experiment.key, steps, every)
     return Chart(
@@ -122,7 +115,7 @@ def _share(experiment: Experiment, steps: Steps, now: datetime) -> Chart:  # noq
         x=x,
         series=_with_others(series, shown),
         note="Probability of each arm in the allocation that was in force.",
-        **_time_axis(experiment, steps),
+        **time_axis_of(experiment, steps),
     )
 
 
@@ -136,7 +129,7 @@ def _with_others(series: Sequence[Series], shown: Sequence[str]) -> list[Series]
 
 
 def _rate(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
-    x, series = over_time.rates_over_time(services().database, experiment.key, steps, _shown(experiment), now)
+    x, series = over_time.rates_over_time(services().database, experiment.key, steps, lines_of(experiment), now)
     return Chart(
         title=f"Reward rate: {experiment.specification.reward.metric} per exposure",
         kind="line",
@@ -144,13 +137,13 @@ def _rate(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
         x=x,
         series=series,
         note="Of each step alone, with a 95 % interval that is for one look only.",
-        **_time_axis(experiment, steps),
+        **time_axis_of(experiment, steps),
     )
 
 
 def _lift(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
     parts = services()
-    shown = _shown(experiment)
+    shown = lines_of(experiment)
     x, series = over_time.lift_over_time(parts.database, experiment.key, steps, shown, now=now, aside=parts.aside)
     return Chart(
         title=f"Lift over {experiment.specification.control_arm}",
@@ -160,24 +153,16 @@ def _lift(experiment: Experiment, steps: Steps, now: datetime) -> Chart:
         series=series,
         colours=shown,
         note="Of all outcomes of the present configuration up to then; the intervals hold at every look.",
-        **_time_axis(experiment, steps),
+        **time_axis_of(experiment, steps),
     )
 
 
 def _density(experiment: Experiment, steps: Steps, now: datetime) -> Chart:  # noqa: ARG001 - as the other charts
     _, evidence = read_belief(services().database, experiment.key, now)
-    x, curves = densities(evidence, _shown(experiment))
+    x, curves = densities(evidence, lines_of(experiment))
     series = [Series(arm=arm, values=values) for arm, values in curves.items()]
     note = "What the policy believes of each arm's mean reward."
     return Chart(title="Posterior densities", kind="density", format="number", x=x, series=series, note=note)
-
-
-def _time_axis(experiment: Experiment, steps: Steps) -> dict[str, Any]:
-    """What charts over time have in common: the range, and what happened in it."""
-    return {
-        "events": over_time.events(services().database, experiment.key, steps),
-        "range": (steps.since.timestamp(), steps.until.timestamp()),
-    }
 
 
 _CHARTS: Final[Mapping[str, Callable[[Experiment, Steps, datetime], Chart]]] = {

@@ -8,6 +8,7 @@ from typing import Any, Final
 from flask import Flask
 from markupsafe import Markup
 
+from app.console.pictures import distributions
 from app.wording import interval, number, percent, seconds, signed, size
 
 __all__ = ["as_json", "install", "moment", "sparkline"]
@@ -20,24 +21,25 @@ _SPARKLINE: Final = (
 
 def install(app: Flask) -> None:
     """Gives templates these as filters."""
-    for filter_ in (interval, moment, number, percent, seconds, signed, size, sparkline):
+    for filter_ in (distributions, interval, moment, number, percent, seconds, signed, size, sparkline):
         app.jinja_env.filters[filter_.__name__] = filter_
 
 
-def moment(value: datetime | None) -> Markup:
-    """A time that a script shows in the viewer's zone; UTC on hover, and without the script."""
+def moment(value: datetime | str | None) -> Markup:
+    """A time that a script shows in the viewer's zone; UTC on hover, and without the script. ISO 8601 will do."""
     if value is None:
         return Markup("–")
-    text = value.astimezone(UTC)
+    text = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
     stamp, plain = text.isoformat(timespec="seconds"), text.strftime("%Y-%m-%d %H:%M UTC")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(stamp, plain, plain)
 
 
-def sparkline(values: Sequence[float | None], label: str = "", width: int = 96, height: int = 22) -> Markup:
+def sparkline(values: Sequence[float | None], label: str = "", *, span: str = "a day ago") -> Markup:
     """A line of a day, as a picture that says in words what it shows."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return Markup('<span class="quiet">–</span>')
+    width, height = 96, 22
     low, high = min(known), max(known)
     spread = (high - low) or 1.0
     step = (width - 4) / (len(values) - 1)
@@ -46,9 +48,7 @@ def sparkline(values: Sequence[float | None], label: str = "", width: int = 96, 
         for i, value in enumerate(values)
         if value is not None
     )
-    words = (
-        f"{label}: {number(known[0])} a day ago, {number(known[-1])} now; lowest {number(low)}, highest {number(high)}"
-    )
+    words = f"{label}: {number(known[0])} {span}, {number(known[-1])} now; lowest {number(low)}, highest {number(high)}"
     return Markup(_SPARKLINE).format(  # noqa: S704 - ours; what is put in is escaped
         w=width, h=height, words=words, points=points
     )

@@ -19,6 +19,7 @@ __all__ = [
     "find",
     "firing",
     "flips_of",
+    "history",
     "instance_of",
     "page",
     "record_flip",
@@ -170,6 +171,20 @@ def flips_of(connection: sa.Connection, ids: Collection[int], *, most: int) -> d
         names = ("before", "after", "value", "reason", "at")
         found[row["alert"]].append({name: row[name] for name in names})
     return found
+
+
+def history(
+    connection: sa.Connection, *, experiment: str | None, since: datetime, before: int | None, limit: int
+) -> list[Row]:
+    """The newest flips since a moment, newest first, with the alert's id, experiment, rule, labels and severity."""
+    c = alert_flips.c
+    columns = (alerts.c.experiment, alerts.c.rule, alerts.c.labels, alerts.c.severity)
+    query = sa.select(alert_flips, *columns).join(alerts, alerts.c.id == c.alert).where(c.at >= since)
+    if experiment is not None:
+        query = query.where(alerts.c.experiment == experiment)
+    if before is not None:
+        query = query.where(c.id < before)
+    return [dict(row) for row in connection.execute(query.order_by(c.id.desc()).limit(limit)).mappings()]
 
 
 def acknowledge(connection: sa.Connection, alert_id: int, *, by: str, now: datetime) -> bool:

@@ -19,7 +19,9 @@ __all__ = [
     "history",
     "last_window",
     "newest_passes",
+    "passes",
     "replace",
+    "scores",
     "states",
 ]
 
@@ -160,6 +162,29 @@ def history(
     query = sa.select(*_COLUMNS).where(*wanted, c.window_start.in_(starts))
     rows = connection.execute(query.order_by(c.window_start.desc(), c.window_s, c.feature, c.test)).mappings()
     return [DriftResult(**row) for row in rows]
+
+
+def passes(
+    connection: sa.Connection, experiment: str, *, since: datetime | None = None, before: datetime | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """Starts of the first window from `since` on that there was a pass over, and of the last one before `before`."""
+    c = drift_results.c
+    mine = sa.select(c.window_start).where(c.experiment == experiment, c.feature == DATASET)
+    first = mine.where(c.window_start >= since).order_by(c.window_start).limit(1) if since else None
+    last = mine.where(c.window_start < before) if before else mine
+    newest: datetime | None = connection.scalar(last.order_by(c.window_start.desc()).limit(1))
+    return (None if first is None else connection.scalar(first)), newest
+
+
+def scores(
+    connection: sa.Connection, experiment: str, features: Sequence[str], *, since: datetime, until: datetime, most: int
+) -> list[DriftResult]:
+    """The newest results of some features in a time, oldest first, without histograms and states."""
+    c = drift_results.c
+    shown = [column for column in _COLUMNS if column.name not in {"histogram", "state"}]
+    query = sa.select(*shown).where(c.experiment == experiment, c.feature.in_(features))
+    query = query.where(c.window_start >= since, c.window_start < until).order_by(c.window_start.desc(), c.feature)
+    return [DriftResult(**row) for row in reversed(connection.execute(query.limit(most)).mappings().all())]
 
 
 def delete_old(connection: sa.Connection, experiment: str, before: datetime) -> int:

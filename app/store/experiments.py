@@ -97,6 +97,12 @@ def all_of(connection: sa.Connection) -> list[Experiment]:
     ]
 
 
+def keys(connection: sa.Connection, *, limit: int) -> list[str]:
+    """The first keys: those of experiments that run before all others, each part in order."""
+    rank = sa.case((experiments.c.state == "running", 0), else_=1)
+    return list(connection.scalars(sa.select(experiments.c.key).order_by(rank, experiments.c.key).limit(limit)))
+
+
 def running(connection: sa.Connection) -> list[str]:
     """Keys of the experiments that learn: running and paused ones, for feedback of a paused one still comes."""
     query = sa.select(experiments.c.key).where(experiments.c.state.in_(["running", "paused"]))

@@ -18,6 +18,7 @@ __all__ = [
     "Entry",
     "Filter",
     "about",
+    "counts",
     "delete",
     "delete_old",
     "find",
@@ -127,6 +128,16 @@ def delete_old(connection: sa.Connection, experiment: str | None, before: dateti
     """Deletes an experiment's rows, or those of none, that were last seen before a moment."""
     mine = quarantine.c.experiment.is_(None) if experiment is None else quarantine.c.experiment == experiment
     return connection.execute(sa.delete(quarantine).where(mine, quarantine.c.last_seen < before)).rowcount
+
+
+def counts(connection: sa.Connection, experiment: str) -> list[dict[str, Any]]:
+    """Rows by reason: how many are open, replayed and discarded, and when the last one came; most open ones first."""
+    c = quarantine.c
+    states = {state: sa.func.count().filter(c.state == state) for state in ("open", "replayed", "discarded")}
+    columns = [count.label(state) for state, count in states.items()]
+    query = sa.select(c.reason, *columns, sa.func.max(c.last_seen).label("last_seen")).where(c.experiment == experiment)
+    found = connection.execute(query.group_by(c.reason).order_by(states["open"].desc(), c.reason))
+    return [dict(row) for row in found.mappings()]
 
 
 def rejected_by_arm(connection: sa.Connection, experiment: str, since: datetime | None) -> dict[str, int]:

@@ -17,6 +17,7 @@ __all__ = [
     "allocation_steps",
     "arm_steps",
     "changes",
+    "everything",
     "flips",
     "metric_totals",
     "totals",
@@ -106,6 +107,11 @@ SELECT experiment, {_STEP.format("bucket")}, sum(decisions)::bigint AS decisions
 FROM decision_counts WHERE experiment = ANY(:experiments) AND {_IN_RANGE.format("bucket")} GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
+_EVERYTHING = sa.text(f"""
+SELECT {_STEP.format("bucket")}, sum(decisions)::bigint AS decisions, sum(fallbacks)::bigint AS fallbacks
+FROM decision_counts WHERE {_IN_RANGE.format("bucket")} GROUP BY 1 ORDER BY 1
+""")
+
 _METRIC_TOTALS = sa.text(f"""
 SELECT experiment, metric, {_STEP.format("bucket")}, sum(n)::bigint AS n, sum(sum) AS sum
 FROM arm_statistics WHERE experiment = ANY(:experiments) AND metric = ANY(:metrics) AND {_IN_RANGE.format("bucket")}
@@ -129,6 +135,11 @@ def totals(connection: sa.Connection, experiments: Sequence[str], steps: Steps) 
     """Decisions of some experiments, step by step."""
     parameters = {"experiments": [*experiments], **steps.parameters}
     return [TotalStep(*row) for row in connection.execute(_TOTALS, parameters)]
+
+
+def everything(connection: sa.Connection, steps: Steps) -> list[tuple[int, int, int]]:
+    """Of all experiments together: step, decisions, and fallbacks among them."""
+    return [(row.step, row.decisions, row.fallbacks) for row in connection.execute(_EVERYTHING, steps.parameters)]
 
 
 def metric_totals(

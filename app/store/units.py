@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app.ids import first_id_at
 from app.store.database import Cursor, cursor_of
 from app.store.decisions import DecisionRow
-from app.store.tables import experiments, items
+from app.store.tables import decisions, experiments, items
 
 __all__ = [
     "EVER",
@@ -20,6 +20,7 @@ __all__ = [
     "Range",
     "events_about",
     "is_known",
+    "lately",
     "naming",
     "newest",
     "population",
@@ -94,6 +95,16 @@ def newest(
     statement = _NEWEST.format(first=within.first, end=within.end, condition=condition)
     cursor.execute(statement, {"unit": unit, "experiment": experiment, "limit": limit})
     return [msgspec.json.decode(text, type=DecisionRow) for (text,) in cursor.fetchall()]
+
+
+def lately(connection: sa.Connection, since: datetime, *, limit: int) -> list[dict[str, Any]]:
+    """The newest decisions since a moment, of whichever units: `unit`, `experiment`, `arm`, `decided_at`."""
+    c = decisions.c
+    query = sa.select(c.unit, c.experiment, c.arm, c.decided_at).where(
+        c.decision_id >= first_id_at(since), c.erased.is_not(True)
+    )
+    rows = connection.execute(query.order_by(c.decision_id.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings()]
 
 
 def events_about(cursor: Cursor, table: str, ids: Sequence[UUID]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from app import experiments, operators
 from app.operators import Role
 from app.store.database import Database
-from tests.app.building import specification
+from tests.app.building import query, specification
+from tests.console import watching
 from tests.console.populating import History, alert, fill, reject
 from tests.running import Service, running_service
 
@@ -36,6 +37,12 @@ class Console:
         """Of the console, without a slash at the end."""
         return f"{self.service.url}/console"
 
+    @property
+    def decision(self) -> str:
+        """Id of a decision of the experiment `lists`, which somebody clicked on."""
+        text = "SELECT decision_id FROM feedback WHERE metric = 'revenue' ORDER BY decision_id LIMIT 1"
+        return str(query(self.database, text)[0][0])
+
 
 @pytest.fixture(scope="session")
 def console(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
@@ -46,6 +53,9 @@ def console(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFa
     operators.create(database, "vic", PASSWORD, Role.VIEWER, actor="tests")
     populate(database, now)
     with running_service(url, tmp_path_factory.mktemp("console"), roles=("web",)) as service:
+        api = service.api()
+        watching.traffic(api, "lists")
+        api.close()
         yield Console(service=service, database=database)
     database.close()
 
@@ -61,7 +71,16 @@ def populate(database: Database, now: datetime) -> None:
     alert(database, "home", "fallbacks", now, severity="ticket")
     alert(database, "search", "sample-ratio", now)
     alert(database, "home", "reward-change", now, state="resolved")
+    alert(database, "home", "feature-drift", now, severity="ticket", feature="context/device")
+    alert(database, "home", "unknown-items", now, severity="ticket")
+    alert(database, "home", "starvation", now, severity="ticket", state="pending", arm="editors-choice")
     reject(database, "home", "similar", 30)
+    watching.days(database, "home", [*arms], now)
+    watching.data_quality(database, "home", now)
+    watching.drift(database, "home", [*arms], now)
+    experiments.put(database, "lists", watching.LISTS, state="running", if_match=None, actor="ana")
+    watching.log(database, "lists", now)
+    watching.avatar(database, "lists", "new-reader", now, unit="avatar-1")
 
 
 @pytest.fixture(scope="session")

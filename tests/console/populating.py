@@ -73,15 +73,22 @@ def fill(database: Database, key: str, history: History, now: datetime) -> Exper
 
 
 def alert(
-    database: Database, experiment: str, rule: str, now: datetime, *, severity: str = "page", state: str = "firing"
+    database: Database,
+    experiment: str,
+    rule: str,
+    now: datetime,
+    *,
+    severity: str = "page",
+    state: str = "firing",
+    **labels: str,
 ) -> int:
-    """An alert that has flipped there and back a week ago, and has the given state since an hour."""
-    flips = [("inactive", "firing", 7 * 24), ("firing", "resolved", 6 * 24), ("resolved", state, 1)]
+    """An alert that has flipped there and back days ago, and has the given state since an hour."""
+    flips = [("inactive", "firing", 6 * 24), ("firing", "resolved", 5 * 24), ("resolved", state, 1)]
     row = {
-        "fingerprint": f"{experiment}/{rule}",
+        "fingerprint": "/".join([experiment, rule, *labels.values()]),
         "experiment": experiment,
         "rule": rule,
-        "labels": {"experiment": experiment, "alertname": rule},
+        "labels": {"experiment": experiment, "alertname": rule, **labels},
         "severity": severity,
         "summary": f"What {rule} is about",
         "state": state,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.exposition import MetricFiles, render
+from monitoring.exposition import MetricFiles, alive, render
 from monitoring.instruments import ACTIVE_REQUESTS, ALLOCATION_AGE, ARM_PROPENSITY, DECISIONS, LEARNER_PASS
 from monitoring.meter import Meter
 
@@ -148,3 +148,10 @@ def test_where_nobody_is_alive_counting_starts_afresh(
         process.die()
     start("monitor")
     assert scraped(tmp_path) == {}
+
+
+def test_who_runs_is_known(pair: tuple[Process, Process], start: Callable[[str], Process], tmp_path: Path) -> None:
+    """Role and number of each process that is alive; one that was killed is not."""
+    start("learner")
+    pair[0].die()
+    assert alive(tmp_path) == ["learner-0", "web-1"]

@@ -65,7 +65,7 @@ function options(data, place) {
       data.kind === "density" ? { ...axis, show: false } : { ...axis, size: 58, values: (_, ticks) => ticks.map(format) },
     ],
     cursor: isTime ? { sync: { key: "time" }, y: false } : { y: false },
-    hooks: { draw: [(plot) => mark(plot, data.events)] },
+    hooks: { draw: [(plot) => mark(plot, data.events), (plot) => limit(plot, data.thresholds, format)] },
   };
 }
 
@@ -75,7 +75,8 @@ function height(data) {
   if (data.kind === "density") return (_, __, highest) => [0, highest * 1.05];
   const means = data.series.flatMap((one) => one.values).filter((value) => value !== null);
   const edges = data.series.flatMap((one) => [...(one.lower ?? []), ...(one.upper ?? [])]).filter((value) => value !== null);
-  const [low, high] = [Math.min(...means), Math.max(...means)];
+  const limits = data.thresholds.map((one) => one.value);
+  const [low, high] = [Math.min(...means, ...limits), Math.max(...means, ...limits.map((value) => value * 1.15))];
   const room = Math.max((high - low) * 0.75, Math.abs(high) * 0.02, 1e-9);
   const bottom = Math.max(Math.min(low, ...edges), low - room);
   return [low >= 0 ? Math.max(bottom, 0) : bottom, Math.min(Math.max(high, ...edges), high + room)];
@@ -124,6 +125,28 @@ function stacked(data) {
   });
   const bands = series.slice(1).map((_, i) => ({ series: [i + 2, i + 1], fill: series[i + 1].fill }));
   return { series, bands, columns };
+}
+
+// Thresholds of alerts, across.
+function limit(plot, thresholds, format) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.lineWidth = devicePixelRatio;
+  ctx.strokeStyle = ctx.fillStyle = colour("--bad");
+  ctx.textAlign = "left";
+  ctx.textBaseline = "bottom";
+  ctx.font = `${11 * devicePixelRatio}px system-ui`;
+  for (const { label, value } of thresholds) {
+    const y = Math.round(plot.valToPos(value, "y", true));
+    if (y < bbox.top || y > bbox.top + bbox.height) continue;
+    ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.fillText(`${label} ${format(value)}`, bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
+  }
+  ctx.restore();
 }
 
 // Changes of the configuration and flips of alerts, on the time axis.
