@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from flask import current_app
 
@@ -13,7 +13,7 @@ from app.services import Services
 from monitoring.exposition import Totals
 from monitoring.instruments import COMMIT_DURATION, DECISIONS, REQUEST_DURATION
 
-__all__ = ["Vital", "Vitals", "vitals"]
+__all__ = ["DATABASE_AWAY", "LIMITS", "Limit", "Vital", "Vitals", "vitals"]
 
 Tone = Literal["good", "warn", "bad", "none"]
 
@@ -21,10 +21,25 @@ _WINDOW_S: Final = 300.0
 _SAMPLES: Final = 60
 _QUANTILE: Final = 0.99
 _WATCHED: Final = (DECISIONS, REQUEST_DURATION, COMMIT_DURATION)
-# When a figure turns yellow and red. The allocation is read four times a second.
-_SLOW_S: Final = (0.1, 0.5)
-_STALE_S: Final = (5.0, 30.0)
-_ERRORS: Final = (0.0, 0.001)
+
+
+class Limit(NamedTuple):
+    """Above it a tile has a colour: that of an alert of deploy/prometheus, yellow for a ticket, red for a page."""
+
+    above: float
+    alert: str
+    tone: Literal["warn", "bad"]
+
+
+# Highest first. A test holds them against the rules.
+LIMITS: Final[Mapping[str, tuple[Limit, ...]]] = {
+    "Errors": (Limit(0.0144, "CroupierBudgetBurnsFast", "bad"), Limit(0.01, "CroupierErrors", "warn")),
+    "Latency p99": (Limit(0.1, "CroupierBudgetLeaks", "warn"),),
+    "Commit p99": (Limit(0.25, "CroupierCommitsSlow", "warn"),),
+    "Spool": (Limit(0.0, "CroupierSpoolNotEmpty", "warn"),),
+    "Allocations": (Limit(60.0, "CroupierAllocationsOld", "bad"),),
+}
+DATABASE_AWAY: Final = Limit(0.0, "CroupierDatabaseAway", "bad")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +50,16 @@ class Vital:
     value: str
     note: str
     tone: Tone = "none"
+
+    @classmethod
+    def judged(cls, name: str, value: str, note: str, figure: float | None) -> "Vital":
+        """With the colour of the alert whose limit the figure is above, and its name."""
+        if figure is None:
+            return cls(name=name, value=value, note=note)
+        for limit in LIMITS[name]:
+            if figure > limit.above:
+                return cls(name=name, value=value, note=f"{note}: {limit.alert}", tone=limit.tone)
+        return cls(name=name, value=value, note=note, tone="good")
 
 
 class Vitals:
@@ -70,9 +95,9 @@ class Vitals:
         share = failed / total if total else None
         return [
             Vital(name="Decisions", value=rate, note=note),
-            Vital(name="Errors", value=wording.percent(share), note=f"5xx, {note}", tone=_tone(share, _ERRORS)),
-            Vital(name="Latency p99", value=_at_most(latency), note="of recommendations", tone=_tone(latency, _SLOW_S)),
-            Vital(name="Commit p99", value=_at_most(commit), note="of the journal", tone=_tone(commit, _SLOW_S)),
+            Vital.judged("Errors", wording.percent(share), f"5xx, {note}", share),
+            Vital.judged("Latency p99", _at_most(latency), "of recommendations", latency),
+            Vital.judged("Commit p99", _at_most(commit), "of the journal", commit),
         ]
 
     def _since(self, counted: dict[str, Totals]) -> tuple[float, dict[str, Totals]]:
@@ -87,29 +112,20 @@ class Vitals:
     def _spool(self) -> Vital:
         used = self._services.spool.size_bytes()
         if self._services.health.away:
-            return Vital(name="Spool", value=wording.size(used), note="the database is away", tone="bad")
-        return Vital(
-            name="Spool", value=wording.size(used), note="waiting on disk", tone="warn" if used > 0 else "good"
-        )
+            note = f"the database is away: {DATABASE_AWAY.alert}"
+            return Vital(name="Spool", value=wording.size(used), note=note, tone=DATABASE_AWAY.tone)
+        return Vital.judged("Spool", wording.size(used), "waiting on disk", used)
 
     def _allocation(self) -> Vital:
         at = self._services.allocations.refreshed_at
         age = None if at is None else time.monotonic() - at
-        return Vital(
-            name="Allocations", value=wording.seconds(age), note="since they were read", tone=_tone(age, _STALE_S)
-        )
+        return Vital.judged("Allocations", wording.seconds(age), "since they were read", age)
 
 
 def vitals() -> Vitals:
     """Of this worker."""
     found: Vitals = current_app.extensions["vitals"]
     return found
-
-
-def _tone(value: float | None, limits: tuple[float, float]) -> Tone:
-    if value is None:
-        return "none"
-    return "bad" if value > limits[1] else "warn" if value > limits[0] else "good"
 
 
 def _quantile(buckets: Totals) -> float | None:
