@@ -142,7 +142,7 @@ def test_the_alert_of_the_fault_fires_after_it(name: str, results: tuple[Service
     service, found = results
     injected = found[name].injected
     assert injected is not None
-    alerts = service.api().get(f"/v1/alerts?experiment={found[name].experiment}&state=firing").ok()["alerts"]
+    alerts = service.api().get(f"/v1/alerts?experiment={found[name].experiment}&state=firing,resolved").ok()["alerts"]
     fired = {alert["rule"]: datetime.fromisoformat(alert["since"]) for alert in alerts}
     assert ("fallbacks" in fired) == (name == "broken_recommender")
     assert all(at > injected.at for at in fired.values())

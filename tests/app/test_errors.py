@@ -23,6 +23,8 @@ TREE = {
     "Conflict": (409, "conflict", "The request contradicts the present state"),
     "PreconditionFailed": (412, "precondition-failed", "The experiment has changed since it was read"),
     "InputTooLarge": (413, "input-too-large", "The input is too large"),
+    "RequestTooSlow": (408, "request-too-slow", "The request did not arrive in time"),
+    "UnsupportedMedia": (415, "unsupported-media", "The body's content type is not one that is read here"),
     "TooManyRequests": (429, "too-many-requests", "There were too many requests"),
     "Unavailable": (503, "unavailable", "The database did not answer in time"),
     "ConfigurationError": (500, "configuration-error", "Settings or environment do not allow this"),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -121,16 +122,12 @@ def test_processes_of_before_work_while_the_schema_is_newer(
         folder.mkdir()
     code, address = tree_of(before[back], tree), f"http://127.0.0.1:{(port := free_port())}"
     migrate(code, url)
-    with (
-        running_service(url, old_folder, code=code) as old,
-        running_service(url, new_folder, roles=(), CROUPIER_PORT=str(port)) as new,
-    ):
+    with ExitStack() as newer, running_service(url, old_folder, code=code) as old:
         with load_on(old, "home", clients=4, also=[address]) as load:
             # Statements of before are prepared by now, and must go on working too.
             migrate(ROOT, url)
             load.wait_for(200)
-            for role in ROLES:
-                new.start(role)
+            new = newer.enter_context(running_service(url, new_folder, CROUPIER_PORT=str(port)))
             until(lambda: has_database(new), "the new version to be up")
             with load_on(new, "home", clients=4) as beside:
                 load.wait_for(100)
