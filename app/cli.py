@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -87,19 +87,18 @@ def main(context: click.Context) -> None:
     context.obj = lambda: _database(Settings.from_environment())  # for commands in modules of their own
 
 
-def _open_database() -> AbstractContextManager[Database]:
-    return _database(Settings.from_environment())
-
-
-main.add_command(alerts_group(_open_database))
-main.add_command(apply_command)
-main.add_command(operators_group(_open_database))
-main.add_command(doctor_command)
-main.add_command(evaluate)
-main.add_command(keys_command)
-main.add_command(export_config_command)
-main.add_command(simulate_command)
-main.add_command(units_command)
+for _command in (
+    alerts_group,
+    apply_command,
+    doctor_command,
+    evaluate,
+    export_config_command,
+    keys_command,
+    operators_group,
+    simulate_command,
+    units_command,
+):
+    main.add_command(_command)
 
 
 def _server_options(command: Command) -> Command:

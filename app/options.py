@@ -1,12 +1,19 @@
-"""Kinds of values that options of several commands take."""
+"""What several commands take: kinds of values, and what the command line hands to commands in modules of their own."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 
-__all__ = ["Moment"]
+from app.store.database import Database
+
+__all__ = ["Moment", "OpenDatabase"]
+
+# Gives the database that the settings name, for as long as it is used: `click.pass_obj`.
+OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 
 class Moment(click.ParamType[datetime]):

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +11,10 @@ from app.configuration.applying import apply
 from app.configuration.exporting import export_configuration
 from app.configuration.plan import Plan
 from app.configuration.reading import read_files
-from app.store.database import Database
+from app.options import OpenDatabase
 
 __all__ = ["WOULD_CHANGE", "apply_command", "export_config_command"]
 
-OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 # Of a dry run. Not 2, which a command line with a wrong option ends with.
 WOULD_CHANGE = 4

@@ -1,8 +1,6 @@
 """`croupier keys`."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
@@ -12,12 +10,11 @@ import msgspec
 from app import keys
 from app.auth import ALL_SCOPES, Scope
 from app.keys.changes import Wanted
-from app.store.database import Database
+from app.options import OpenDatabase
 from app.store.keys import KeyRecord
 
 __all__ = ["keys_command"]
 
-OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
 

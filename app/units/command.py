@@ -1,22 +1,19 @@
 """`croupier units`."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
 
+from app.options import OpenDatabase
 from app.serving.allocations import Allocations
-from app.store.database import Database
 from app.units.erase import erase_unit
 from app.units.export import export_unit
 from app.units.shapes import UnitDecision, UnitExperiment, UnitStory
 from app.units.story import Asked, unit_story
 
-__all__ = ["OpenDatabase", "units_command"]
+__all__ = ["units_command"]
 
-OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 _ONE_DAY = timedelta(days=1)
 

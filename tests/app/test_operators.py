@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from app import operators
 from app.console.command import operators_group
@@ -73,8 +73,11 @@ def test_names_and_passwords_have_limits(database: Database) -> None:
 
 def test_the_command_manages_operators(database: Database) -> None:
     """Create from a pipe, list, disable."""
-    group, runner = operators_group(lambda: nullcontext(database)), CliRunner()
-    created = runner.invoke(group, ["create", "ana", "--role", "operator"], input=PASSWORD + "\n")
+
+    def run(*arguments: str, sent: str | None = None) -> Result:
+        return CliRunner().invoke(operators_group, arguments, input=sent, obj=lambda: nullcontext(database))
+
+    created = run("create", "ana", "--role", "operator", sent=PASSWORD + "\n")
     assert (created.exit_code, created.output) == (0, "ana may log in as operator\n")
-    assert runner.invoke(group, ["disable", "ana"]).exit_code == 0
-    assert runner.invoke(group, ["list"]).output.split()[:3] == ["ana", "operator", "disabled"]
+    assert run("disable", "ana").exit_code == 0
+    assert run("list").output.split()[:3] == ["ana", "operator", "disabled"]
