@@ -16,7 +16,7 @@ from rich.console import Console
 
 from app import demo as demonstration
 from app import learner as learner_role
-from app import monitor_process, quarantine
+from app import monitor_process
 from app.alerting.command import alerts_group
 from app.batch.command import batch_options, measure
 from app.configuration.command import apply_command, export_config_command
@@ -29,20 +29,13 @@ from app.export import export_log, export_options
 from app.keys import ensure_key
 from app.keys.command import keys_command
 from app.loading import load_items
-from app.replay import (
-    HeadlineOptions,
-    ReplayOptions,
-    read_tests,
-    replay_msweb,
-    replay_upworthy,
-    simulate_upworthy,
-)
+from app.quarantine_command import quarantine_group
 from app.replay.client import Client, ServiceAway
+from app.replay.command import replay_group
 from app.settings import Settings
 from app.simulation.command import simulate_command
 from app.store.database import Database
 from app.store.migrate import migrate as run_migrations
-from app.store.quarantine import Filter
 from app.store.retention import keep_since
 from app.store.verify import verify as run_verification
 from app.supervisor import Supervisor, check_port_free, stop_with_parent
@@ -53,8 +46,6 @@ from monitoring.logs import configure
 __all__ = ["main"]
 
 _GUNICORN_CONFIGURATION = Path(__file__).parent / "web" / "gunicorn_conf.py"
-
-_FIRST_TEST = "5314692e5187adda77000006"  # the first of data/upworthy/bench_tests.csv
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,6 +86,8 @@ for _command in (
     export_config_command,
     keys_command,
     operators_group,
+    quarantine_group,
+    replay_group,
     simulate_command,
     units_command,
 ):
@@ -247,62 +240,6 @@ def db_reset() -> None:
     _embedded().reset()
 
 
-@main.group("quarantine")
-def quarantine_group() -> None:
-    """Events that could not be used."""
-
-
-@quarantine_group.command("list")
-@click.option("--experiment", help="Only about this one.")
-@click.option("--reason", help="Only with this one.")
-@click.option("--state", default="open", show_default=True, help="open, replayed or discarded.")
-@click.option("--limit", default=100, show_default=True, help="At most; the newest first.")
-def quarantine_list(*, experiment: str | None, reason: str | None, state: str, limit: int) -> None:
-    """Lists entries, the newest first."""
-    wanted = Filter(experiment=experiment, reason=reason, state=state)
-    with _database(Settings.from_environment()) as database:
-        for entry in quarantine.listed(database, wanted, before=None, limit=limit):
-            about = f"{entry['experiment'] or '-'}/{entry['arm'] or '-'}"
-            click.echo(f"{entry['id']:>8} {entry['kind']:8} {about} {entry['reason']}: {entry['detail']}")
-
-
-def _selection(command: Command) -> Command:
-    for option in (
-        click.argument("ids", nargs=-1, type=int),
-        click.option("--experiment", help="Instead of ids: all open ones about this one."),
-        click.option("--reason", help="Instead of ids: all open ones with this one."),
-    ):
-        command = option(command)
-    return command
-
-
-@quarantine_group.command("replay")
-@_selection
-def quarantine_replay(**selection: Any) -> None:  # noqa: ANN401 - click's options
-    """Tries entries again, up to 5,000; exit status 1 if some are rejected again."""
-    with _database(Settings.from_environment()) as database:
-        replayed = quarantine.replay(database, _filter(**selection), actor="cli")
-    for result in replayed.results:
-        click.echo(f"{result.id:>8} {result.status} {result.reason or ''}".rstrip())
-    if any(result.status == "rejected" for result in replayed.results):
-        sys.exit(1)
-
-
-@quarantine_group.command("discard")
-@_selection
-def quarantine_discard(**selection: Any) -> None:  # noqa: ANN401 - click's options
-    """Marks entries as of no use, up to 5,000; they can be seen until they are too old."""
-    with _database(Settings.from_environment()) as database:
-        discarded = quarantine.discard(database, _filter(**selection), actor="cli")
-    click.echo(f"discarded {len(discarded.ids)}")
-
-
-def _filter(*, ids: tuple[int, ...], experiment: str | None, reason: str | None) -> Filter:
-    if bool(ids) == bool(experiment or reason):
-        raise ConfigurationError("Name either ids, or --experiment or --reason")
-    return Filter(ids=ids or None, experiment=experiment, reason=reason)
-
-
 @main.group()
 def items() -> None:
     """The catalogue of items."""
@@ -323,60 +260,6 @@ def items_load(file: Path, url: str, key: str) -> None:
     except ServiceAway as error:
         raise _AwayError(f"{error.detail}\nRun this again: what is loaded already does no harm") from error
     click.echo(f"{count} items are in the catalogue")
-
-
-@main.group()
-def replay() -> None:
-    """Real traffic against a running service."""
-
-
-@replay.command("msweb")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
-@click.option("--key", required=True, envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with every scope.")
-@click.option("--rate", default=100.0, show_default=True, help="Users a second.")
-@click.option("--users", "concurrency", default=32, show_default=True, help="Users at the same time, at most.")
-@click.option("--decisions", default=10_000, show_default=True, help="How many.")
-@click.option("--forever", is_flag=True, help="Until Ctrl-C instead.")
-@click.option("--seed", default=1, show_default=True, help="Of users, arrivals and delays.")
-@click.option("-k", default=3, show_default=True, help="Items per recommendation.")
-@click.option("--window", "window_s", default=5.0, show_default=True, help="Attribution window, seconds.")
-def replay_msweb_command(*, forever: bool, decisions: int, **options: Any) -> None:  # noqa: ANN401 - click's options
-    """Users of www.microsoft.com in February 1998, one visit held out each: is it among the items?"""
-    replay_msweb(ReplayOptions(decisions=None if forever else decisions, **options))
-
-
-@replay.command("upworthy")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
-@click.option("--key", envvar="CROUPIER_BOOTSTRAP_KEY", help="An API key with every scope.")
-@click.option("--test", "test_id", default=_FIRST_TEST, show_default=True, help="Which test of the archive.")
-@click.option("--all", "every", is_flag=True, help="The twenty tests of data/upworthy/bench_tests.csv instead.")
-@click.option(
-    "--draw",
-    default="rate",
-    show_default=True,
-    type=click.Choice(["rate", "counts"]),
-    help="Clicks come from an arm's rate, or from its real clicks and impressions without replacement.",
-)
-@click.option("--decisions", default=500_000, show_default=True, type=click.IntRange(min=1), help="Of each test.")
-@click.option(
-    "--rate", default=2500.0, show_default=True, type=click.FloatRange(min=1), help="Decisions a second of each test."
-)
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the clicks.")
-@click.option("--in-process", is_flag=True, help="Without a service: the policy alone, in this process.")
-def replay_upworthy_command(
-    *,
-    test_id: str,
-    every: bool,
-    in_process: bool,
-    key: str | None,
-    **options: Any,  # noqa: ANN401 - click's options
-) -> None:
-    """Headline tests of upworthy.com: regret against the best headline, and against dealing all equally."""
-    if not key and not in_process:
-        raise click.UsageError("Missing option '--key' (or --in-process, which needs no service)")
-    tests = read_tests() if every else read_tests([test_id])
-    run = simulate_upworthy if in_process else replay_upworthy
-    run(tests, HeadlineOptions(key=key or "", **options))
 
 
 def _log_whole_since(settings: Settings) -> datetime:
