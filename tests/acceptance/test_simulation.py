@@ -25,7 +25,7 @@ from tests.running import ADMIN_KEY, Service, running_service
 
 DURATION_S, RATE, WINDOW_S = 10.0, 60.0, 1.0
 NAMES = ("quiet", "broken_recommender", "lost_exposures", "duplicated_feedback", "delayed_feedback", "bots")
-FALLBACKS = {"kind": "threshold", "metric": "fallback_share", "value": 0.1, "window_s": 60, "min_sample": 100}
+FALLBACKS = {"kind": "threshold", "metric": "fallback_share", "value": 0.03, "window_s": 60, "min_sample": 100}
 CRITICAL = 5.0  # of z: a false alarm has probability below 6e-7
 
 DECISIONS = """
