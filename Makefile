@@ -10,9 +10,9 @@ demo: .venv/installed
 run: .venv/installed
 	$(BIN)/croupier up
 
-# Most tests wait for real servers and disks most of the time, so three files run at once.
+# Most tests wait for real servers most of the time, so two files run at once.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The faults of `make test`, for longer and more often.
 faults: .venv/installed
