@@ -32,7 +32,6 @@ __all__ = [
 
 _MOST: Final = 20_000
 _WINDOWS: Final = 24
-_DRIFTED: Final = 1.0
 _INSTANT: Final = timedelta(microseconds=1)
 
 

@@ -7,11 +7,10 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 
 from app.store.database import Cursor, execute_prepared
 from app.store.events import Event
-from app.store.tables import feedback, outcomes
+from app.store.tables import feedback
 from app.store.unmatched import Waiting
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "FeedbackEvent",
     "MatchedEvent",
     "events_of",
-    "outcomes_of",
     "write_batch",
 ]
 
@@ -141,7 +139,7 @@ def write_batch(cursor: Cursor, events: Sequence[MatchedEvent], *, shard: int) -
 
     Keys must not repeat within the batch.
     """
-    execute_prepared(cursor, "write_feedback", "json, smallint", _WRITE, (_json(events), shard))
+    execute_prepared(cursor, "write_feedback", "json, smallint", _WRITE, (msgspec.json.encode(events).decode(), shard))
     return {(UUID(decision_id), metric, event_id) for decision_id, metric, event_id in cursor.fetchall()}
 
 
@@ -149,13 +147,3 @@ def events_of(connection: sa.Connection, decision_id: UUID) -> list[dict[str, An
     """All feedback about one decision, in the order of its arrival."""
     query = sa.select(feedback).where(feedback.c.decision_id == decision_id).order_by(feedback.c.received_at)
     return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def outcomes_of(connection: sa.Connection, decision_id: UUID) -> dict[str, float]:
-    """The outcomes of one decision, by metric."""
-    query = sa.select(outcomes.c.metric, outcomes.c.value).where(outcomes.c.decision_id == decision_id)
-    return dict(connection.execute(query).all())
-
-
-def _json(events: Sequence[Struct]) -> str:
-    return msgspec.json.encode(events).decode()

@@ -156,7 +156,6 @@ def in_pieces(
     # Between two rows of a quiet experiment may lie many of others. Nobody else waits for this connection.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     connection.execute(_JOIN_IN_ORDER)
-    # A cursor of the server's: memory holds one piece.
     options = {"stream_results": True, "yield_per": size}
     yield from connection.execute(query, values, execution_options=options).partitions(size)
 

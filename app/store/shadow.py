@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from app.ids import first_id_at
+from app.store.slices import ID_MARGIN
 
 __all__ = ["ShadowQuestion", "ShadowedDecisions", "declared_since", "probabilities", "shadowed_decisions"]
 
@@ -87,8 +88,6 @@ FROM allocations a WHERE a.experiment = :experiment AND a.number = ANY(:numbers)
 ORDER BY a.number
 """)
 
-# A client's own decision id may be as old as this when it is used.
-_OLDEST_ID = timedelta(days=1)
 _PIECE = 5_000
 
 
@@ -101,7 +100,7 @@ def declared_since(connection: sa.Connection, experiment: str, declared: Any) ->
 
 def shadowed_decisions(connection: sa.Connection, question: ShadowQuestion, limit: int) -> ShadowedDecisions:
     """The newest decisions that had a shadow, at most `limit`."""
-    oldest = question.decided_since - _OLDEST_ID
+    oldest = question.decided_since - ID_MARGIN
     parameters = {
         "experiment": question.experiment,
         "metric": question.metric,

@@ -46,8 +46,18 @@ def mature(api: Api) -> str:
         ]
         api.post("/v1/feedback", {"events": clicked}).ok()
         time.sleep(0.3)
+        if (
+            start == DECISIONS // 200 * 100
+        ):  # halfway: the rest is dealt from what was learned, however slow the machine is
+            until(lambda: has_learned(api, "shadowed"), "the policies to learn", 20)
     until(lambda: shadow_of(api, "shadowed")["decisions"] == DECISIONS, "the windows to pass", 20)
     return "shadowed"
+
+
+def has_learned(api: Api, key: str) -> bool:
+    """Whether an allocation in force was made from outcomes."""
+    newest = api.get(f"/v1/experiments/{key}/history?limit=1").ok()["allocations"][0]
+    return bool(newest["reason"] == "learned")
 
 
 def shadow_of(api: Api, key: str, query: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.ids import new_id
 from app.store.database import Database, cursor_of
 from app.store.decisions import DecisionRow
-from app.store.feedback import EventKey, MatchedEvent, events_of, outcomes_of
+from app.store.feedback import EventKey, MatchedEvent, events_of
 from app.store.targets import Target, resolve
 from tests.app.building import decision, disagreements, matched, now, query, record, write
 
@@ -39,8 +39,8 @@ def statistics(database: Database, experiment: str = "home") -> dict[tuple[str, 
 
 def outcome(database: Database, row: DecisionRow) -> dict[str, float]:
     """The outcomes of a decision."""
-    with database.transaction() as connection:
-        return outcomes_of(connection, row.decision_id)
+    found = query(database, "SELECT metric, value FROM outcomes WHERE decision_id = :id", id=row.decision_id)
+    return {str(metric): float(value) for metric, value in found}
 
 
 # --- resolving ------------------------------------------------------------------------------------------------------
